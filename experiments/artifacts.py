@@ -1,0 +1,193 @@
+"""A content-addressed store: trained models and adversarial sets, made once, verified when read.
+
+An artifact lives in ``<root>/<kind>/<hash of its recipe>/`` beside a manifest that holds the
+recipe and the SHA-256 of every file. It is written into a temporary folder and moved into
+place in one step, so a kill at any moment leaves either the whole artifact or none. A
+damaged artifact is set aside under ``<root>/damaged``, reported, and made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+from experiments.reproducibility import _plain, environment_record, stable_hash
+
+logger = logging.getLogger(__name__)
+Made = TypeVar("Made")
+
+MANIFEST = "manifest.json"
+ARRAYS = "arrays.npz"
+MODEL = "model.keras"
+
+
+class DamagedArtifactError(ValueError):
+    """A stored file does not match the checksum written when it was made."""
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls ``write(temporary)`` and moves the result to `path` in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_keras_model(path: str | Path, sha256: str | None = None) -> keras.Model:
+    """Loads a ``.keras`` file in safe mode: no pickles, no arbitrary code.
+
+    Args:
+        path: the file.
+        sha256: its expected digest; ``None`` skips the comparison.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ValueError: if the file is missing, has another suffix, differs from `sha256`, or is
+            not a readable Keras model.
+    """
+    import defenses  # noqa: F401  registers the purifiers' classes
+
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise ValueError(
+            f"Expected a .keras file, received {path.name!r}. Other formats can run code when "
+            "loaded; save the model with model.save('name.keras')."
+        )
+    if not path.is_file():
+        raise ValueError(f"No model file at {path}. Train one with run_all.py, or mend the path.")
+    if sha256 is not None and file_hash(path) != sha256:
+        raise DamagedArtifactError(
+            f"{path} is damaged: its SHA-256 is {file_hash(path)}, expected {sha256}."
+        )
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is not a readable Keras model: {error}") from error
+
+
+class ArtifactStore:
+    """Stores arrays and models under the hash of everything that made them.
+
+    Args:
+        root: the store's folder; created when first written to.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, kind: str, recipe: Mapping[str, Any]) -> Path:
+        """Where the artifact of `recipe` lives."""
+        return self.root / kind / stable_hash(recipe)
+
+    def checkpoint_path(self, kind: str, recipe: Mapping[str, Any]) -> Path:
+        """Where an unfinished training of `recipe` keeps its last epoch."""
+        return self.root / "checkpoints" / f"{kind}-{stable_hash(recipe)}.npz"
+
+    def has(self, kind: str, recipe: Mapping[str, Any]) -> bool:
+        """Whether the artifact is there; its contents are verified when it is read."""
+        return (self.folder(kind, recipe) / MANIFEST).is_file()
+
+    def arrays(
+        self,
+        kind: str,
+        recipe: Mapping[str, Any],
+        make: Callable[[], Mapping[str, np.ndarray]],
+    ) -> dict[str, np.ndarray]:
+        """The stored arrays of `recipe`, from ``make()`` if they are not there yet."""
+
+        def save(folder: Path, made: Mapping[str, np.ndarray]) -> None:
+            np.savez(folder / ARRAYS, **made)
+
+        def load(folder: Path) -> dict[str, np.ndarray]:
+            with np.load(folder / ARRAYS, allow_pickle=False) as file:
+                return dict(file)
+
+        return self._get_or_make(kind, recipe, make, save, load)
+
+    def model(
+        self,
+        kind: str,
+        recipe: Mapping[str, Any],
+        make: Callable[[], keras.Model],
+    ) -> keras.Model:
+        """The stored model of `recipe`, from ``make()`` if it is not there yet."""
+
+        def save(folder: Path, made: keras.Model) -> None:
+            made.save(folder / MODEL)
+
+        return self._get_or_make(
+            kind, recipe, make, save, lambda folder: load_keras_model(folder / MODEL)
+        )
+
+    def _get_or_make(
+        self,
+        kind: str,
+        recipe: Mapping[str, Any],
+        make: Callable[[], Any],
+        save: Callable[[Path, Any], None],
+        load: Callable[[Path], Any],
+    ) -> Any:
+        folder = self.folder(kind, recipe)
+        if folder.exists():
+            try:
+                self._verify(folder)
+                return load(folder)
+            except (DamagedArtifactError, OSError, ValueError, KeyError) as error:
+                self._set_aside(folder, error)
+        made = make()
+        self._write(folder, recipe, lambda temporary: save(temporary, made))
+        # What is used is what a later run will read, so both take the same path.
+        return load(folder)
+
+    def _write(self, folder: Path, recipe: Mapping[str, Any], save: Callable[[Path], None]) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+        try:
+            save(temporary)
+            manifest = {
+                "recipe": _plain(recipe),
+                "files": {path.name: file_hash(path) for path in sorted(temporary.iterdir())},
+                "environment": environment_record(),
+            }
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            os.replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _verify(self, folder: Path) -> None:
+        try:
+            files = json.loads((folder / MANIFEST).read_text())["files"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DamagedArtifactError(f"{folder / MANIFEST} is unreadable: {error}") from error
+        for name, expected in files.items():
+            path = folder / name
+            if not path.is_file() or file_hash(path) != expected:
+                raise DamagedArtifactError(f"{path} is missing or differs from its checksum.")
+
+    def _set_aside(self, folder: Path, error: Exception) -> None:
+        damaged = self.root / "damaged"
+        damaged.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=f"{folder.parent.name}-{folder.name}-", dir=damaged))
+        shutil.move(str(folder), place / folder.name)
+        logger.warning("Damaged artifact: %s It is set aside in %s and made again.", error, place)

@@ -1,0 +1,157 @@
+"""Configuration: frozen, keyword-only dataclasses, so that a typo is a ``TypeError``.
+
+Models and layers never see one of these; ``training`` and ``evaluation`` unpack them into
+keyword arguments. Every number that changes a result is a field here, because an artifact
+and a row are named by the hash of their configuration (`experiments.reproducibility`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """Which images take part.
+
+    Args:
+        name: a name `experiments.datasets.load` knows.
+        train_limit: number of training images used, ``None`` for all.
+        validation_size: images held out of the training split by a fixed permutation.
+        test_limit: number of test images evaluated, ``None`` for all.
+    """
+
+    name: str
+    train_limit: int | None = None
+    validation_size: int = 5_000
+    test_limit: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a network is fitted.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images per step.
+        optimizer: ``"adam"`` or ``"sgd"`` (Nesterov momentum 0.9).
+        learning_rate: initial learning rate.
+        schedule: ``"constant"``, ``"cosine"`` (to `final_learning_rate`) or ``"steps"``.
+        final_learning_rate: where the cosine ends.
+        milestones: fractions of the run at which a ``"steps"`` schedule drops.
+        decays: learning-rate factors that hold after each milestone.
+        augmentation: any of ``"flip"``, ``"shift"``.
+        shift_fraction: largest translation of ``"shift"``, as a share of the image side.
+        global_clipnorm: gradient clipping at this global norm, or ``None``.
+        train_limit: fit on this many of the data set's training images, ``None`` for all.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    final_learning_rate: float = 1e-5
+    milestones: tuple[float, ...] = ()
+    decays: tuple[float, ...] = ()
+    augmentation: tuple[str, ...] = ()
+    shift_fraction: float = 0.1
+    global_clipnorm: float | None = None
+    train_limit: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifierConfig:
+    """A classifier of `models.registry` and how it is trained."""
+
+    architecture: str
+    training: TrainingConfig
+    width: float = 1.0
+    depth: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PurifierConfig:
+    """A purifier of `defenses.registry` and how it is trained."""
+
+    name: str
+    training: TrainingConfig
+    width: float = 1.0
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecisionConfig:
+    """The vote of R of M voters and the Bayesian update (dissertation, 3.3.3 and 3.3.4).
+
+    Args:
+        num_drawn: R, the voters drawn for each image; the dissertation does not print it.
+        smoothing: pseudo-count of the conditional probability tables.
+        backoff: fall back from P(e_A | e_B, c) to P(e_A | c) in sparse cells.
+        table_source: ``"train"`` (as printed) or ``"heldout"`` (images no voter has seen).
+        table_limit: estimate the tables from this many images, ``None`` for all.
+    """
+
+    num_drawn: int = 7
+    smoothing: float = 1.0
+    backoff: bool = False
+    table_source: str = "train"
+    table_limit: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """An attack of `attacks.registry` and its hyper-parameters."""
+
+    name: str
+    hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetPlan:
+    """Everything that is trained and evaluated on one data set.
+
+    Args:
+        dataset: the images.
+        targets: the classifiers that are attacked, by the name rows carry (A, B, C).
+        purifiers: by registry key.
+        voters: the pool behind each purifier.
+        decision: vote and Bayesian update.
+        sweep: KL weights of the sweep that settles ``kl_weight``, empty for none.
+        sweep_training: how each run of the sweep is trained.
+    """
+
+    dataset: DatasetConfig
+    targets: Mapping[str, ClassifierConfig]
+    purifiers: Mapping[str, PurifierConfig]
+    voters: tuple[ClassifierConfig, ...]
+    decision: DecisionConfig
+    sweep: tuple[float, ...] = ()
+    sweep_training: TrainingConfig | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Profile:
+    """One size of the whole study: ``demo``, ``quick`` or ``paper``.
+
+    Args:
+        name: the command-line value.
+        plans: by data-set name.
+        attacks: by row name.
+        epsilons: the accuracy axis, in units of the [0, 1] pixel range; starts at 0.
+        cuts: what this profile reduces against the papers, printed beside every figure.
+        voting_epsilons: the levels of the voting analysis.
+        voting_subsets: random subsets per pool size in the voting analysis.
+        num_draws: repetitions over the randomness of a stochastic defense.
+    """
+
+    name: str
+    plans: Mapping[str, DatasetPlan]
+    attacks: Mapping[str, AttackConfig]
+    epsilons: tuple[float, ...]
+    cuts: str
+    voting_epsilons: tuple[float, ...] = ()
+    voting_subsets: int = 20
+    num_draws: int = 1

@@ -1,0 +1,166 @@
+"""Fits one model, epoch by epoch, so that a kill loses at most the epoch in flight.
+
+After each epoch every variable (weights, optimizer slots, random generators) is written
+atomically; a later run restores them and continues with the order of the next epoch, so that
+an interrupted and an uninterrupted training end in the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from zipfile import BadZipFile
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from defenses.purifier import Purifier
+from experiments.artifacts import write_atomically
+from experiments.config import TrainingConfig
+from experiments.datasets import Batches
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingDivergedError(ValueError):
+    """The loss became NaN or infinite."""
+
+
+def progress_bar(total: int, label: str, unit: str) -> tqdm:
+    """A bar with the remaining time; silent where nobody watches a terminal for long lines."""
+    return tqdm(
+        total=total,
+        desc=label,
+        unit=unit,
+        leave=False,
+        dynamic_ncols=True,
+        mininterval=0.5 if sys.stderr.isatty() else 20.0,
+    )
+
+
+def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """The optimizer of a training configuration with its learning-rate schedule."""
+    steps = training.epochs * steps_per_epoch
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = training.learning_rate
+    if training.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            training.learning_rate, steps, training.final_learning_rate / training.learning_rate
+        )
+    elif training.schedule == "steps":
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            [int(fraction * steps) for fraction in training.milestones],
+            [training.learning_rate * factor for factor in (1.0, *training.decays)],
+        )
+    elif training.schedule != "constant":
+        raise ValueError(f"Unknown schedule {training.schedule!r}. Known: constant, cosine, steps.")
+    if training.optimizer == "adam":
+        return keras.optimizers.Adam(rate, global_clipnorm=training.global_clipnorm)
+    if training.optimizer == "sgd":
+        return keras.optimizers.SGD(
+            rate, momentum=0.9, nesterov=True, global_clipnorm=training.global_clipnorm
+        )
+    raise ValueError(f"Unknown optimizer {training.optimizer!r}. Known: adam, sgd.")
+
+
+def fit(
+    model: keras.Model,
+    batches: Batches,
+    epochs: int,
+    *,
+    checkpoint: Path,
+    label: str,
+) -> dict[str, float]:
+    """Trains a compiled model for `epochs`, resuming from `checkpoint` if it is there.
+
+    Args:
+        model: compiled and built.
+        batches: the training data.
+        epochs: how many epochs in all.
+        checkpoint: where the state after each epoch goes.
+        label: what the progress bar calls it.
+
+    Returns:
+        The last epoch's logged values.
+
+    Raises:
+        TrainingDivergedError: if a loss is not finite.
+    """
+    variables = _all_variables(model)
+    done = _restore(checkpoint, variables)
+    batches.start_at(done)
+    logs: dict[str, float] = {}
+    with progress_bar(epochs * len(batches), label, "step") as bar:
+        bar.update(done * len(batches))
+        recorder = _EpochRecorder(checkpoint, variables, bar, logs)
+        if done < epochs:
+            model.fit(
+                batches,
+                epochs=epochs,
+                initial_epoch=done,
+                shuffle=False,
+                verbose=0,
+                callbacks=[recorder],
+            )
+    return logs
+
+
+class _EpochRecorder(keras.callbacks.Callback):
+    def __init__(
+        self, path: Path, variables: Sequence[keras.Variable], bar: tqdm, logs: dict[str, float]
+    ) -> None:
+        super().__init__()
+        self.path, self.variables, self.bar, self.last_logs = path, variables, bar, logs
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.bar.update(1)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        bad = [name for name, value in values.items() if not np.isfinite(value)]
+        if bad:
+            raise TrainingDivergedError(
+                f"{', '.join(bad)} is not finite after epoch {epoch + 1}. Lower the learning "
+                "rate or set global_clipnorm in the training configuration."
+            )
+        self.last_logs.update(values)
+        self.bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()})
+        arrays = {f"v{i:04d}": np.asarray(v) for i, v in enumerate(self.variables)}
+        arrays["epoch"] = np.asarray(epoch + 1)
+        arrays["logs"] = np.asarray(json.dumps(values))
+        write_atomically(self.path, lambda path: np.savez(path, **arrays))
+
+
+def _all_variables(model: keras.Model) -> list[keras.Variable]:
+    """Weights, random-generator states and optimizer slots, in a stable order."""
+    if isinstance(model, Purifier):
+        phases = model.phases()
+        optimizers = []
+        for phase in phases:
+            phase.optimizer.build(phase.variables)
+            if all(phase.optimizer is not known for known in optimizers):
+                optimizers.append(phase.optimizer)
+    else:
+        model.optimizer.build(model.trainable_variables)
+        optimizers = [model.optimizer]
+    metric_variables = {id(v) for metric in model.metrics for v in metric.variables}
+    variables = [v for v in model.variables if id(v) not in metric_variables]
+    return variables + [v for optimizer in optimizers for v in optimizer.variables]
+
+
+def _restore(checkpoint: Path, variables: Sequence[keras.Variable]) -> int:
+    if not checkpoint.is_file():
+        return 0
+    try:
+        with np.load(checkpoint, allow_pickle=False) as file:
+            stored = [file[f"v{i:04d}"] for i in range(len(variables))]
+            done = int(file["epoch"])
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        logger.warning("Training restarts: the checkpoint %s is unreadable: %s", checkpoint, error)
+        return 0
+    for variable, value in zip(variables, stored, strict=True):
+        variable.assign(value)
+    return done

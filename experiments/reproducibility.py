@@ -1,0 +1,73 @@
+"""Seeds, hashes and the record of what a run was made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+RECORDED_PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow-datasets", "numpy")
+
+
+def _plain(value: Any) -> Any:
+    """Turns configurations into JSON types with one spelling per value."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"Cannot hash a value of type {type(value).__name__}: {value!r}.")
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON spelling of `value`; equal configurations give equal text."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def stable_hash(value: Any, length: int = 16) -> str:
+    """A hexadecimal digest of `value` that is the same in every process."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def array_hash(*arrays: np.ndarray, length: int = 16) -> str:
+    """A hexadecimal digest of the contents, shapes and types of `arrays`."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:length]
+
+
+def weights_hash(model: keras.Model) -> str:
+    """A digest of a model's weights; the bytes of a ``.keras`` file differ on each save."""
+    return array_hash(*(np.asarray(weight) for weight in model.get_weights()))
+
+
+def derive_seed(seed: int, *names: str) -> int:
+    """A seed for the part called `names`, so that parts neither share nor shift draws."""
+    return int(stable_hash([seed, *names], length=7), 16)
+
+
+def set_seeds(seed: int) -> None:
+    """Seeds Python, NumPy and TensorFlow and asks TensorFlow for deterministic kernels."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def environment_record() -> dict[str, str]:
+    """Versions of everything that can change a number."""
+    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+    return {"python": platform.python_version(), "machine": platform.machine(), **versions}

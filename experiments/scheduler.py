@@ -1,0 +1,112 @@
+"""Runs the chosen entries of the catalog in order, data set by data set, and draws them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from results.report import write_report
+from tqdm import tqdm
+
+from experiments import datasets, figures
+from experiments.artifacts import ArtifactStore
+from experiments.catalog import Entry
+from experiments.config import Profile
+from experiments.evaluation import Study
+from experiments.training import TrainedModels
+from experiments.zoo import publish
+from results.rows import RowStore
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One call of ``run_all.py``.
+
+    Args:
+        profile: sizes.
+        entries: which figures and tables.
+        dataset_names: which of the profile's data sets.
+        seed: seed of everything.
+        results_dir: where rows, figures and the report go.
+        artifacts_dir: where trained models and adversarial sets go.
+        data_dir: TensorFlow Datasets directory, or ``None``.
+    """
+
+    profile: Profile
+    entries: tuple[Entry, ...]
+    dataset_names: tuple[str, ...]
+    seed: int
+    results_dir: Path
+    artifacts_dir: Path
+    data_dir: Path | None = None
+
+    @property
+    def rows(self) -> RowStore:
+        """The rows of this profile."""
+        return RowStore(self.results_dir, self.profile.name)
+
+
+def choose_datasets(profile: Profile, wanted: Iterable[str]) -> tuple[str, ...]:
+    """The profile's data sets that were asked for, all of them for none.
+
+    Raises:
+        ValueError: if one is not in the profile; the message lists those that are.
+    """
+    names = tuple(wanted) or tuple(profile.plans)
+    for name in names:
+        if name not in profile.plans:
+            raise ValueError(
+                f"Profile {profile.name!r} has no data set {name!r}. It has: "
+                f"{', '.join(profile.plans)}; known to the project: "
+                f"{', '.join(datasets.DATASET_NAMES)}."
+            )
+    return names
+
+
+def measure(run: Run) -> None:
+    """Measures every chosen entry that has something to measure, drawing each as it is done."""
+    for name in run.dataset_names:
+        entries = [e for e in run.entries if e.implemented and e.applies_to(name)]
+        if not entries:
+            continue
+        plan = run.profile.plans[name]
+        data = datasets.load(plan.dataset, run.data_dir)
+        store = ArtifactStore(run.artifacts_dir)
+        study = Study(run.profile, TrainedModels(plan, data, store, run.seed), run.rows)
+        for number, entry in enumerate(entries, start=1):
+            start = time.perf_counter()
+            entry.run(study, entry.id)
+            _draw(run, entry, name)
+            _say(
+                f"[{name} {number}/{len(entries)}] {entry.id}  {entry.title}: "
+                f"{time.perf_counter() - start:.1f} s"
+            )
+        publish(study, run.results_dir / "zoo")
+    _report(run)
+
+
+def redraw(run: Run) -> None:
+    """Draws the chosen entries and writes the report from the rows that are there."""
+    for name in run.dataset_names:
+        for entry in run.entries:
+            if entry.implemented and entry.applies_to(name):
+                drawn = _draw(run, entry, name)
+                _say(f"[{name}] {entry.id}: {'drawn' if drawn else 'no rows yet'}")
+    _report(run)
+
+
+def _draw(run: Run, entry: Entry, dataset: str) -> tuple[Path, ...]:
+    return figures.draw(entry, dataset, run.profile, run.rows, run.seed)
+
+
+def _report(run: Run) -> None:
+    path = write_report(run.results_dir, run.profile.name, cuts=run.profile.cuts, seed=run.seed)
+    _say(f"Report: {path}")
+
+
+def _say(text: str) -> None:
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()

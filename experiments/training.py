@@ -1,0 +1,280 @@
+"""Trains every model of a plan on demand, once, and keeps it in the artifact store."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+
+from defenses.decision import ConditionalTables
+from defenses.purifier import Purifier
+from defenses.registry import get_purifier
+from defenses.voting import majority_vote
+from experiments import fitting, reproducibility
+from experiments.artifacts import ArtifactStore
+from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
+from experiments.datasets import Batches, Dataset, Split
+from models.registry import build_classifier
+
+BATCH_SIZE = 250
+
+
+def classifier_labels(model: keras.Model, images: np.ndarray, label: str) -> np.ndarray:
+    """Predicted labels ``(n,)`` of a classifier on images ``(n, h, w, c)`` in [0, 1]."""
+    return classifier_logits(model, images, label).argmax(-1)
+
+
+def classifier_logits(model: keras.Model, images: np.ndarray, label: str) -> np.ndarray:
+    """Logits ``(n, classes)`` of a classifier, in padded batches of one size."""
+    batches = []
+    with fitting.progress_bar(len(images), label, "image") as bar:
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = images[start : start + BATCH_SIZE]
+            missing = BATCH_SIZE - len(batch)
+            padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+            batches.append(model.predict_on_batch(padded)[: len(batch)])
+            bar.update(len(batch))
+    return np.concatenate(batches)
+
+
+class TrainedModels:
+    """The targets, purifiers, voters and decision tables of one plan.
+
+    Each is trained when first asked for, stored under the hash of its recipe (configuration,
+    data checksum, seed, and for voters the purifier in front of them), and kept in memory.
+
+    Args:
+        plan: what to train.
+        data: the images; their checksum enters every recipe.
+        store: where the models are kept.
+        seed: every part derives its own seed from it.
+    """
+
+    def __init__(self, plan: DatasetPlan, data: Dataset, store: ArtifactStore, seed: int) -> None:
+        self.plan, self.data, self.store, self.seed = plan, data, store, seed
+
+    # -- recipes: everything that made a model, known before it is trained ------------------
+
+    def recipe(self, config: Any, **inputs: Any) -> dict[str, Any]:
+        """What a model of this plan is made from."""
+        dataset = dataclasses.replace(self.plan.dataset, test_limit=None)
+        return {
+            "config": config,
+            "dataset": dataset,
+            "checksum": self.data.checksum,
+            "seed": self.seed,
+            **inputs,
+        }
+
+    def target_recipe(self, name: str) -> dict[str, Any]:
+        """The recipe of target `name`."""
+        return self.recipe(self._named(self.plan.targets, name, "target"))
+
+    def purifier_recipe(self, name: str) -> dict[str, Any]:
+        """The recipe of purifier `name`."""
+        return self.recipe(self._named(self.plan.purifiers, name, "purifier"))
+
+    def voter_recipe(self, purifier: str, index: int) -> dict[str, Any]:
+        """The recipe of the voter at `index` of the pool behind `purifier`."""
+        return self.recipe(
+            self.plan.voters[index], index=index, purifier=self.purifier_recipe(purifier)
+        )
+
+    # -- models -----------------------------------------------------------------------------
+
+    @functools.cache  # noqa: B019  one object lives as long as a run
+    def target(self, name: str) -> keras.Model:
+        """Target classifier `name`, trained on clean images."""
+        recipe = self.target_recipe(name)
+        return self._classifier(
+            "targets", recipe, self.data.train, f"target {name}", f"target-{name}"
+        )
+
+    @functools.cache  # noqa: B019
+    def purifier(self, name: str) -> Purifier:
+        """Purifier `name`, trained on clean images."""
+        config = self.plan.purifiers[name]
+        return self.train_purifier(config, self.purifier_recipe(name))
+
+    def train_purifier(self, config: PurifierConfig, recipe: dict[str, Any]) -> Purifier:
+        """The purifier of `recipe`, trained if the store does not have it.
+
+        SFL-VAE and its ablation start from the same weights and see the same batches: the
+        seed of a purifier does not depend on its loss weights.
+        """
+        checkpoint = self.store.checkpoint_path("purifiers", recipe)
+
+        def make() -> Purifier:
+            seed = reproducibility.derive_seed(self.seed, self.data.name, "purifier")
+            reproducibility.set_seeds(seed)
+            purifier = get_purifier(config.name).for_images(
+                self.data.input_shape,
+                self.data.num_classes,
+                width=config.width,
+                seed=seed,
+                **config.arguments,
+            )
+            split = self.data.train.take(config.training.train_limit)
+            batches = Batches(
+                split.images, split.labels, config.training, seed=seed, keys=purifier.batch_keys
+            )
+            purifier.compile(fitting.make_optimizer(config.training, len(batches)))
+            fitting.fit(
+                purifier,
+                batches,
+                config.training.epochs,
+                checkpoint=checkpoint,
+                label=f"{self.data.name}: {config.name}",
+            )
+            return purifier
+
+        model = self.store.model("purifiers", recipe, make)
+        checkpoint.unlink(missing_ok=True)
+        return model
+
+    @functools.cache  # noqa: B019
+    def purified_training_images(self, purifier: str) -> np.ndarray:
+        """One seeded pass over the training images that the voters or the tables use."""
+        limits = [voter.training.train_limit for voter in self.plan.voters]
+        limits.append(self.plan.decision.table_limit)
+        limit = None if None in limits else max(limits)
+        return self.purify(purifier, self.data.train.images[:limit], "training images")
+
+    def purify(self, purifier: str, images: np.ndarray, purpose: str, draw: int = 0) -> np.ndarray:
+        """Purifies `images`; the randomness depends on the seed, `purpose` and `draw` alone."""
+        model = self.purifier(purifier)
+        seed = reproducibility.derive_seed(self.seed, self.data.name, purpose, str(draw))
+        model.reset_randomness(seed)
+        return model.purify(images)
+
+    @functools.cache  # noqa: B019
+    def voter(self, purifier: str, index: int) -> keras.Model:
+        """The voter at `index`, trained on images purified by `purifier`."""
+        recipe = self.voter_recipe(purifier, index)
+        if self.store.has("voters", recipe):
+            # An empty split is never read: the store returns what it has.
+            split = self.data.train.take(0)
+        else:
+            purified = self.purified_training_images(purifier)
+            split = Split(purified, self.data.train.labels[: len(purified)])
+        name = self.plan.voters[index].architecture
+        return self._classifier("voters", recipe, split, f"voter {name}", f"voter-{index}")
+
+    def voters(self, purifier: str) -> list[keras.Model]:
+        """The whole pool behind `purifier`."""
+        return [self.voter(purifier, index) for index in range(len(self.plan.voters))]
+
+    def _classifier(
+        self, kind: str, recipe: dict[str, Any], split: Split, label: str, seed_name: str
+    ) -> keras.Model:
+        config: ClassifierConfig = recipe["config"]
+        training = config.training
+        checkpoint = self.store.checkpoint_path(kind, recipe)
+
+        def make() -> keras.Model:
+            seed = reproducibility.derive_seed(self.seed, self.data.name, seed_name)
+            reproducibility.set_seeds(seed)
+            model = build_classifier(
+                config.architecture,
+                self.data.input_shape,
+                self.data.num_classes,
+                width=config.width,
+                depth=config.depth,
+                seed=seed,
+            )
+            chosen = split.take(training.train_limit)
+            batches = Batches(chosen.images, chosen.labels, training, seed=seed)
+            model.compile(
+                fitting.make_optimizer(training, len(batches)),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+            )
+            fitting.fit(
+                model,
+                batches,
+                training.epochs,
+                checkpoint=checkpoint,
+                label=f"{self.data.name}: {label}",
+            )
+            return model
+
+        model = self.store.model(kind, recipe, make)
+        checkpoint.unlink(missing_ok=True)
+        return model
+
+    # -- decision ---------------------------------------------------------------------------
+
+    def vote_predictions(self, purifier: str, purified: np.ndarray) -> np.ndarray:
+        """Every voter's label ``(n, voters)`` on purified images."""
+        return np.stack(
+            [
+                classifier_labels(voter, purified, f"voter {i + 1} of {len(self.plan.voters)}")
+                for i, voter in enumerate(self.voters(purifier))
+            ],
+            axis=1,
+        )
+
+    @functools.cache  # noqa: B019
+    def tables(self, purifier: str, target: str, source: str | None = None) -> ConditionalTables:
+        """The conditional probability tables of `purifier` and `target`.
+
+        Args:
+            purifier: registry key.
+            target: whose label on the purified image is the first evidence.
+            source: ``"train"`` or ``"heldout"``; ``None`` takes the plan's.
+        """
+        decision = self.plan.decision
+        source = source or decision.table_source
+        evidence = self._evidence(purifier, target, source)
+        return ConditionalTables.fit(
+            evidence["labels"],
+            evidence["target"],
+            evidence["vote"],
+            self.data.num_classes,
+            smoothing=decision.smoothing,
+            backoff=decision.backoff,
+        )
+
+    def _evidence(self, purifier: str, target: str, source: str) -> dict[str, np.ndarray]:
+        """True labels, votes and the target's labels on purified clean images."""
+        if source not in ("train", "heldout"):
+            raise ValueError(f"Unknown table source {source!r}. Known: train, heldout.")
+        decision = self.plan.decision
+        pool = [self.voter_recipe(purifier, i) for i in range(len(self.plan.voters))]
+        common = {"source": source, "limit": decision.table_limit, "seed": self.seed}
+
+        @functools.cache
+        def purified() -> np.ndarray:
+            if source == "train":
+                return self.purified_training_images(purifier)[: decision.table_limit]
+            return self.purify(purifier, self.data.validation.images, "held-out images")
+
+        def votes() -> dict[str, np.ndarray]:
+            predictions = self.vote_predictions(purifier, purified())
+            seed = reproducibility.derive_seed(self.seed, self.data.name, "tables", source)
+            rng = np.random.default_rng(seed)
+            return {"vote": majority_vote(predictions, decision.num_drawn, rng)}
+
+        def own() -> dict[str, np.ndarray]:
+            model = self.target(target)
+            return {"target": classifier_labels(model, purified(), f"target {target}")}
+
+        split = self.data.train if source == "train" else self.data.validation
+        vote_recipe = {"voters": pool, "num_drawn": decision.num_drawn, **common}
+        target_recipe = {
+            "target": self.target_recipe(target),
+            "purifier": self.purifier_recipe(purifier),
+            **common,
+        }
+        stored = self.store.arrays("votes", vote_recipe, votes)
+        stored |= self.store.arrays("target_labels", target_recipe, own)
+        return {"labels": split.labels[: len(stored["vote"])], **stored}
+
+    @staticmethod
+    def _named(group: Any, name: str, noun: str) -> Any:
+        if name not in group:
+            raise ValueError(f"Unknown {noun} {name!r}. Known: {', '.join(group)}.")
+        return group[name]

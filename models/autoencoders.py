@@ -1,0 +1,197 @@
+"""Convolutional autoencoders: the encoder and decoder of the spatial frequency loss VAE."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from models.layers import (
+    ClipLogVariance,
+    ClipToUnitRange,
+    LayerSeeds,
+    check_image_shape,
+    scaled,
+)
+
+__all__ = [
+    "DECODER_VARIANTS",
+    "OUTPUT_ACTIVATIONS",
+    "DecoderVariant",
+    "sfl_vae_decoder",
+    "sfl_vae_encoder",
+]
+
+ENCODER_FILTERS = (64, 128, 256, 512)
+KERNEL_SIZE = 4
+
+OUTPUT_ACTIVATIONS = ("sigmoid", "relu")
+"""How the decoder's last layer reaches [0, 1]: by its shape, or by clipping the printed ReLU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderVariant:
+    """One way to read the decoder of Table A.1.
+
+    Args:
+        first_channels: channels after the Dense layer is reshaped.
+        stages: (filters, stride) of each transposed convolution but the last, which has the image's
+            channels and stride 2.
+    """
+
+    first_channels: int
+    stages: tuple[tuple[int, int], ...]
+
+
+DECODER_VARIANTS: dict[str, DecoderVariant] = {
+    "stride1": DecoderVariant(first_channels=256, stages=((512, 1), (256, 1), (128, 2), (64, 2))),
+    "drop2": DecoderVariant(first_channels=256, stages=((128, 2), (64, 2))),
+    "from1": DecoderVariant(first_channels=4096, stages=((512, 2), (256, 2), (128, 2), (64, 2))),
+}
+"""Readings that reach the image's size: the first two strides set to 1; the first two stages left
+out; or all stages as printed, but started from a single pixel of 4096 channels."""
+
+
+def sfl_vae_encoder(
+    input_shape: tuple[int, int, int],
+    latent_dim: int = 1024,
+    *,
+    width: float = 1.0,
+    dropout: float = 0.2,
+    seed: int = 0,
+) -> keras.Model:
+    """Build the encoder of the spatial frequency loss VAE.
+
+    **Reference**: Dissertation, app. A, Table A.1, left column, and ch. 3.3.1.
+    **Differs from the paper**: the second head, printed as "Dense2(2014)", has the first one's 1024
+    units, since mean and variance share the latent dimension; the log-variance is clipped to
+    [-10, 10], because its exponential can overflow in the first steps of training.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        latent_dim: size of the latent vector at width 1.
+        width: multiplier of all filter counts and of `latent_dim`.
+        dropout: fraction of activations dropped after each stage in training.
+        seed: non-negative seed of weights and dropout.
+
+    Returns:
+        Functional model, images `(batch, *input_shape)` in [0, 1] to `[z_mean, z_log_var]`, both
+        `(batch, scaled(latent_dim, width))`; the mean has any range, the log-variance [-10, 10].
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    units = scaled(latent_dim, width)
+    seeds = LayerSeeds(seed, "sfl_vae_encoder")
+    inputs = keras.Input(check_image_shape(input_shape), name="images")
+    x = inputs
+    for filters in ENCODER_FILTERS:
+        x = layers.Conv2D(
+            scaled(filters, width),
+            KERNEL_SIZE,
+            strides=2,
+            padding="same",
+            kernel_initializer=seeds.glorot_uniform(),
+        )(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+        x = seeds.dropout(dropout)(x)
+    x = layers.Flatten()(x)
+    z_mean = layers.Dense(units, kernel_initializer=seeds.glorot_uniform(), name="z_mean")(x)
+    z_log_var = layers.Dense(
+        units, kernel_initializer=seeds.glorot_uniform(), name="unbounded_z_log_var"
+    )(x)
+    z_log_var = ClipLogVariance(name="z_log_var")(z_log_var)
+    return keras.Model(inputs, [z_mean, z_log_var], name="sfl_vae_encoder")
+
+
+def sfl_vae_decoder(
+    output_shape: tuple[int, int, int],
+    latent_dim: int = 1024,
+    *,
+    width: float = 1.0,
+    variant: str = "stride1",
+    output_activation: str = "sigmoid",
+    seed: int = 0,
+) -> keras.Model:
+    """Build the decoder of the spatial frequency loss VAE.
+
+    **Reference**: Dissertation, app. A, Table A.1, right column.
+    **Differs from the paper**: five printed strides of 2 turn the 4x4 start into 128x128, not
+    32x32; `variant` chooses among the readings that fit (`DECODER_VARIANTS`). Sizes that are no
+    multiple of the strides (28x28) lose the last row and column where a doubling overshoots (8x8 to
+    7x7). The output is a sigmoid; the printed ReLU, which is unbounded above and can die at zero,
+    is `output_activation="relu"` and is clipped to [0, 1].
+
+    Args:
+        output_shape: `(height, width, channels)` of the images.
+        latent_dim: size of the latent vector at width 1, as given to the encoder.
+        width: multiplier of all hidden channel counts and of `latent_dim`, as given to the encoder.
+        variant: a key of `DECODER_VARIANTS`.
+        output_activation: one of `OUTPUT_ACTIVATIONS`.
+        seed: non-negative seed of the weights.
+
+    Returns:
+        Functional model, latent vectors `(batch, scaled(latent_dim, width))` of any range to images
+        `(batch, *output_shape)` in [0, 1].
+
+    Raises:
+        ValueError: if `variant` or `output_activation` is unknown or an argument is out of range.
+    """
+    if variant not in DECODER_VARIANTS:
+        raise ValueError(
+            f"Unknown decoder variant {variant!r}. Expected one of: {', '.join(DECODER_VARIANTS)}."
+        )
+    if output_activation not in OUTPUT_ACTIVATIONS:
+        raise ValueError(
+            f"Unknown output activation {output_activation!r}. Expected one of: "
+            f"{', '.join(OUTPUT_ACTIVATIONS)}."
+        )
+    shape = check_image_shape(output_shape)
+    plan = DECODER_VARIANTS[variant]
+    seeds = LayerSeeds(seed, "sfl_vae_decoder")
+    doublings = sum(stride == 2 for _, stride in plan.stages) + 1
+
+    inputs = keras.Input((scaled(latent_dim, width),), name="latent")
+    start = (*_size_before(shape, doublings), scaled(plan.first_channels, width))
+    x = layers.Dense(
+        math.prod(start), activation="relu", kernel_initializer=seeds.glorot_uniform()
+    )(inputs)
+    x = layers.Reshape(start)(x)
+    for filters, stride in plan.stages:
+        doublings -= stride == 2
+        size = _size_before(shape, doublings)
+        x = _transposed_conv(x, scaled(filters, width), stride, "relu", size, seeds)
+    x = _transposed_conv(x, shape[2], 2, output_activation, shape[:2], seeds)
+    if output_activation == "relu":
+        x = ClipToUnitRange()(x)
+    return keras.Model(inputs, x, name="sfl_vae_decoder")
+
+
+def _size_before(shape: tuple[int, int, int], doublings: int) -> tuple[int, int]:
+    """Return the smallest height and width that so many doublings bring to `shape` or beyond."""
+    return -(-shape[0] // 2**doublings), -(-shape[1] // 2**doublings)
+
+
+def _transposed_conv(
+    x: keras.KerasTensor,
+    filters: int,
+    strides: int,
+    activation: str,
+    size: tuple[int, int],
+    seeds: LayerSeeds,
+) -> keras.KerasTensor:
+    """Return a same-padded transposed convolution of `x`, cut at the far edges to `size`."""
+    x = layers.Conv2DTranspose(
+        filters,
+        KERNEL_SIZE,
+        strides=strides,
+        padding="same",
+        activation=activation,
+        kernel_initializer=seeds.glorot_uniform(),
+    )(x)
+    rows, columns = x.shape[1] - size[0], x.shape[2] - size[1]
+    if rows or columns:
+        x = layers.Cropping2D(((0, rows), (0, columns)))(x)
+    return x

@@ -1,0 +1,138 @@
+"""DenseNet voters A-D: densely connected networks with bottlenecks and compression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from models.layers import LayerSeeds, check_image_shape, scaled
+from models.preactivation import PreactivationLayers, standardise
+
+__all__ = ["VARIANTS", "DenseNetVariant", "densenet", "layers_per_block"]
+
+NUM_BLOCKS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseNetVariant:
+    """One row of Table B.3.
+
+    Args:
+        depth: printed depth; see `layers_per_block`.
+        growth_rate: channels that each bottleneck adds.
+        epochs: printed training epochs.
+        batch_size: printed batch size.
+    """
+
+    depth: int
+    growth_rate: int
+    epochs: int
+    batch_size: int
+
+
+VARIANTS: dict[str, DenseNetVariant] = {
+    "A": DenseNetVariant(depth=50, growth_rate=12, epochs=100, batch_size=128),
+    "B": DenseNetVariant(depth=50, growth_rate=24, epochs=100, batch_size=128),
+    "C": DenseNetVariant(depth=100, growth_rate=12, epochs=100, batch_size=128),
+    "D": DenseNetVariant(depth=100, growth_rate=24, epochs=80, batch_size=256),
+}
+"""Dissertation, Table B.3."""
+
+
+def layers_per_block(depth: int) -> int:
+    """Return how many bottlenecks each of the three dense blocks has at a printed depth.
+
+    **Reference**: Dissertation, app. B, Table B.3; Huang et al., "Densely Connected Convolutional
+    Networks", 2017: a bottleneck counts as two layers, so depth = 6 * bottlenecks + 4.
+    **Differs from the paper**: nothing. The printed depth 50 is no such number and gives 7
+    bottlenecks, a network of 46 layers.
+
+    Args:
+        depth: printed depth, at least 10.
+
+    Returns:
+        `(depth - 4) // 6`, at least 1.
+
+    Raises:
+        ValueError: if `depth` leaves no bottleneck.
+    """
+    if depth < 10:
+        raise ValueError(
+            f"Expected a DenseNet `depth` of at least 10, received {depth}: "
+            "four layers and three blocks of at least one bottleneck (two layers) each."
+        )
+    return (depth - 4) // 6
+
+
+def densenet(
+    input_shape: tuple[int, int, int],
+    num_classes: int = 10,
+    *,
+    num_layers: int = 7,
+    growth_rate: int = 12,
+    width: float = 1.0,
+    weight_decay: float = 1e-4,
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+    seed: int = 0,
+    name: str = "densenet",
+) -> keras.Model:
+    """Build a DenseNet-BC.
+
+    Four combinations of depth and growth rate vote on purified images.
+
+    **Reference**: Dissertation, app. B, Table B.3; Huang et al., "Densely Connected Convolutional
+    Networks", 2017 (bottlenecks of 4k channels, compression by half).
+    **Differs from the paper**: ends in logits; standardises its input itself, so that it takes
+    images in [0, 1].
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 4x4 pixels.
+        num_classes: number of logits.
+        num_layers: bottlenecks in each of the three dense blocks, at least 1; `layers_per_block`
+            gives it for a printed depth.
+        growth_rate: channels that each bottleneck adds, at least 1.
+        width: multiplier of the growth rate, rounded to a whole number; all other channel counts
+            follow from it.
+        weight_decay: factor of the L2 penalty on kernels.
+        normalization: `(mean, standard_deviation)` per channel in [0, 1] units; None takes
+            CIFAR-10's for three channels and Fashion-MNIST's for one.
+        seed: seed of the weights.
+        name: name of the model; a part of the seed, so that differently named networks differ.
+
+    Returns:
+        Functional model, images `(batch, *input_shape)` in [0, 1] to logits `(batch, num_classes)`
+        of any range.
+
+    Raises:
+        ValueError: if `num_layers` or `growth_rate` is below 1 or the images are too small.
+    """
+    if num_layers < 1:
+        raise ValueError(f"Expected `num_layers` of at least 1, received {num_layers}.")
+    growth_rate = scaled(growth_rate, width, multiple=1)
+    build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=False)
+    inputs = keras.Input(check_image_shape(input_shape, minimum_size=4), name="images")
+    x = build.conv(standardise(inputs, normalization), 2 * growth_rate, 3)
+    for block in range(NUM_BLOCKS):
+        for _ in range(num_layers):
+            x = _bottleneck(x, growth_rate, build)
+        if block < NUM_BLOCKS - 1:
+            x = _transition(x, build)
+    return keras.Model(inputs, build.logits(x, num_classes), name=name)
+
+
+def _bottleneck(
+    x: keras.KerasTensor, growth_rate: int, build: PreactivationLayers
+) -> keras.KerasTensor:
+    """Put `growth_rate` new channels in front of those of `x`."""
+    new = build.conv(build.activate(x), 4 * growth_rate, 1)
+    new = build.conv(build.activate(new), growth_rate, 3)
+    return layers.Concatenate()([new, x])
+
+
+def _transition(x: keras.KerasTensor, build: PreactivationLayers) -> keras.KerasTensor:
+    """Halve channels, height and width."""
+    x = build.conv(build.activate(x), x.shape[-1] // 2, 1)
+    return layers.AveragePooling2D(2)(x)

@@ -1,0 +1,252 @@
+"""Layers and building helpers that every network of the house shares.
+
+Nothing here knows a loss, a data set or a backend: `keras.ops`, `keras.random` and stock layers
+only, so that a saved network loads wherever Keras runs.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+__all__ = [
+    "LOG_VARIANCE_LIMIT",
+    "ClipLogVariance",
+    "ClipToUnitRange",
+    "LayerSeeds",
+    "Sampling",
+    "check_image_shape",
+    "scaled",
+]
+
+LOG_VARIANCE_LIMIT = 10.0
+"""Largest magnitude of a log-variance, so that exp() stays between 4.5e-5 and 2.2e4."""
+
+
+def scaled(count: int, width: float, *, multiple: int = 8) -> int:
+    """Scale a printed channel count by a width multiplier.
+
+    Small profiles keep a paper's depth, strides and skips and cut only its widths. Multiples of
+    eight keep vectorised convolutions fast; a printed count (`width=1`) is never touched.
+
+    Args:
+        count: the channel count as printed, at least 1.
+        width: positive multiplier.
+        multiple: results of at least this size are rounded (half up) to a multiple of it;
+            1 rounds to whole numbers, which suits growth rates.
+
+    Returns:
+        The scaled count, an integer of at least 1.
+
+    Raises:
+        ValueError: if `count` or `multiple` is below 1 or `width` is not a positive finite number.
+    """
+    if count < 1 or multiple < 1:
+        raise ValueError(
+            f"Expected `count` and `multiple` of at least 1, received count={count}, "
+            f"multiple={multiple}. Pass the printed channel count and a positive multiple."
+        )
+    if not (math.isfinite(width) and width > 0):
+        raise ValueError(
+            f"Expected a positive finite `width`, received width={width}. "
+            "Use 1.0 for the printed network and, for example, 0.25 for a quarter of its channels."
+        )
+    if width == 1:
+        return count
+    exact = count * width
+    step = multiple if exact >= multiple else 1
+    return max(1, step * math.floor(exact / step + 0.5))
+
+
+def check_image_shape(
+    input_shape: Sequence[int],
+    *,
+    channels: Sequence[int] | None = None,
+    minimum_size: int = 1,
+) -> tuple[int, int, int]:
+    """Return `input_shape` as a tuple, or say what is wrong with it.
+
+    A wrong shape otherwise surfaces as an obscure kernel error deep inside a network.
+
+    Args:
+        input_shape: expected `(height, width, channels)`, without the batch axis.
+        channels: the channel counts that the caller supports; None supports any.
+        minimum_size: smallest height and width that the caller supports.
+
+    Returns:
+        `(height, width, channels)` as Python integers.
+
+    Raises:
+        ValueError: if it is not three positive integers or the caller cannot take it.
+    """
+    shape = tuple(input_shape)
+    if len(shape) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise ValueError(
+            "Expected `input_shape` as three positive integers (height, width, channels), "
+            f"received {input_shape!r}. Leave the batch axis out."
+        )
+    height, width, depth = (int(n) for n in shape)
+    if channels is not None and depth not in channels:
+        raise ValueError(
+            f"Expected images with {' or '.join(map(str, channels))} channels, received {depth} "
+            f"in input_shape={shape}. Convert the images to one of these."
+        )
+    if min(height, width) < minimum_size:
+        raise ValueError(
+            f"Expected images of at least {minimum_size}x{minimum_size} pixels, received "
+            f"input_shape={shape}. Pad or enlarge the images."
+        )
+    return height, width, depth
+
+
+class LayerSeeds:
+    """Hands each layer of a network its own reproducible seed and a fresh initializer.
+
+    One initializer instance shared by two layers, or one seed shared by two networks, starts them
+    identical. A counter under (seed, network name) makes every draw distinct, makes a build
+    repeatable without touching any global state, and keeps networks built from one seed (an
+    encoder and its decoder, the members of a vote) unrelated.
+
+    Args:
+        seed: non-negative integer; the same seed builds the same weights.
+        name: name of the network, which separates its draws from other networks'.
+
+    Raises:
+        ValueError: if `seed` is not a non-negative integer.
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ValueError(
+                f"Expected `seed` as a non-negative integer, received {seed!r}. "
+                "Networks are built reproducibly, so None is not accepted: pass 0, 1, 2, ..."
+            )
+        self._entropy = [int(seed), zlib.crc32(name.encode("utf-8"))]
+        self._count = 0
+
+    def next(self) -> int:
+        """Return the next seed, an integer in [0, 2**31)."""
+        state = np.random.SeedSequence([*self._entropy, self._count]).generate_state(1)[0]
+        self._count += 1
+        return int(state) & 0x7FFFFFFF
+
+    def glorot_uniform(self) -> keras.initializers.Initializer:
+        """Return a fresh Glorot uniform initializer, Keras's default for kernels."""
+        return keras.initializers.GlorotUniform(seed=self.next())
+
+    def he_normal(self) -> keras.initializers.Initializer:
+        """Return a fresh He normal initializer, the voters' choice for kernels."""
+        return keras.initializers.HeNormal(seed=self.next())
+
+    def dropout(self, rate: float) -> keras.layers.Layer:
+        """Return a fresh dropout layer that drops a fraction `rate` with its own seed."""
+        return layers.Dropout(rate, seed=self.next())
+
+
+@keras.saving.register_keras_serializable(package="cleanroom")
+class Sampling(layers.Layer):
+    """Draw a latent vector from a diagonal Gaussian, differentiably in its parameters.
+
+    Noise comes from an attached `keras.random.SeedGenerator`: it is fresh at every call, also
+    inside a compiled function, repeatable from `seed`, and saved with the model.
+
+    **Reference**: Dissertation, ch. 2.4 and 3.3 (z = mu + sigma * noise, noise ~ N(0, I)); Kingma
+    and Welling, "Auto-Encoding Variational Bayes", 2014, sec. 2.4.
+    **Differs from the paper**: nothing. The log-variance is bounded by the encoder, not here, so
+    that the Kullback-Leibler term and the noise see the same variance.
+
+    Args:
+        seed: integer that starts the noise.
+        **kwargs: name and dtype, as of any layer.
+
+    Call arguments:
+        inputs: `[z_mean, z_log_var]`, two tensors of one shape `(batch, latent_dim)`, any range.
+
+    Returns:
+        `z_mean + exp(z_log_var / 2) * noise`, shape `(batch, latent_dim)`, any range.
+    """
+
+    def __init__(self, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Return one draw; see the class."""
+        z_mean, z_log_var = inputs
+        noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.seed_generator)
+        return z_mean + ops.exp(0.5 * z_log_var) * noise
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
+        """Return the shape of the mean."""
+        return tuple(input_shape[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer."""
+        return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="cleanroom")
+class ClipToUnitRange(layers.Layer):
+    """Clip images to [0, 1], for networks whose last activation does not bound them.
+
+    Call arguments:
+        inputs: tensor of any shape and range.
+
+    Returns:
+        Tensor of the same shape, range [0, 1].
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the clipped tensor; see the class."""
+        return ops.clip(inputs, 0.0, 1.0)
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
+        """Return the unchanged shape."""
+        return tuple(input_shape)
+
+
+@keras.saving.register_keras_serializable(package="cleanroom")
+class ClipLogVariance(layers.Layer):
+    """Bound a log-variance, whose exponential can overflow in the first steps of training.
+
+    Args:
+        limit: largest magnitude that passes, positive.
+        **kwargs: name and dtype, as of any layer.
+
+    Call arguments:
+        inputs: log-variances, any shape and range.
+
+    Returns:
+        Tensor of the same shape, range [-limit, limit].
+
+    Raises:
+        ValueError: if `limit` is not positive.
+    """
+
+    def __init__(self, limit: float = LOG_VARIANCE_LIMIT, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if limit <= 0:
+            raise ValueError(
+                f"Expected a positive `limit`, received {limit}. The default is "
+                f"{LOG_VARIANCE_LIMIT}."
+            )
+        self.limit = limit
+
+    def call(self, inputs: Any) -> Any:
+        """Return the bounded log-variance; see the class."""
+        return ops.clip(inputs, -self.limit, self.limit)
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
+        """Return the unchanged shape."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer."""
+        return {**super().get_config(), "limit": self.limit}

@@ -1,0 +1,138 @@
+"""What the voter families have in common: standardised input and pre-activation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from models.layers import LayerSeeds
+
+__all__ = ["CHANNEL_STATISTICS", "PreactivationLayers", "standardise"]
+
+CHANNEL_STATISTICS: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    1: ((0.2860,), (0.3530,)),
+    3: (
+        (125.307 / 255.0, 122.95 / 255.0, 113.865 / 255.0),
+        (62.9932 / 255.0, 62.0887 / 255.0, 66.7048 / 255.0),
+    ),
+}
+"""Channels -> (mean, deviation) in [0, 1] units: Fashion-MNIST's and CIFAR-10's training images."""
+
+
+def standardise(
+    images: keras.KerasTensor,
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> keras.KerasTensor:
+    """Subtract a channel mean and divide by a channel standard deviation, inside the network.
+
+    Between modules images are in [0, 1]; a network that wants standardised ones converts for
+    itself, so that an attack's budget always means the same.
+
+    Args:
+        images: symbolic `(batch, height, width, channels)`, range [0, 1].
+        normalization: `(mean, standard_deviation)`, one value per channel, in [0, 1] units; None
+            takes `CHANNEL_STATISTICS` for one and three channels.
+
+    Returns:
+        Symbolic tensor of the same shape, zero mean and unit variance over the training images.
+
+    Raises:
+        ValueError: if no default exists for this number of channels, if the lengths do not match it
+            or if a standard deviation is not positive.
+    """
+    channels = int(images.shape[-1])
+    if normalization is None:
+        if channels not in CHANNEL_STATISTICS:
+            raise ValueError(
+                f"Expected `normalization=(mean, standard_deviation)` for {channels} channels, "
+                f"received None; defaults exist for {sorted(CHANNEL_STATISTICS)} channels only."
+            )
+        normalization = CHANNEL_STATISTICS[channels]
+    mean, deviation = ([float(value) for value in values] for values in normalization)
+    if len(mean) != channels or len(deviation) != channels or min(deviation) <= 0:
+        raise ValueError(
+            f"Expected `normalization` as {channels} means and {channels} positive standard "
+            f"deviations, received {normalization!r}. Give one value per channel, in [0, 1] units."
+        )
+    variance = [value**2 for value in deviation]
+    return layers.Normalization(mean=mean, variance=variance, name="standardise")(images)
+
+
+class PreactivationLayers:
+    """The dialect that ResNet, DenseNet and Wide-ResNet voters share.
+
+    He-normal kernels, L2 weight decay on kernels only, batch normalisation with momentum 0.9 and
+    epsilon 1e-5 before each ReLU; only the decay and the bias differ between the families.
+
+    **Reference**: Dissertation, app. B ("the rest of the parameters" of Tables B.2-B.4 at the
+    defaults of the public Keras scripts it cites); He et al., "Identity Mappings in Deep Residual
+    Networks", 2016, for the order normalise-activate-convolve.
+    **Differs from the paper**: nothing.
+
+    Args:
+        seeds: source of the layers' seeds.
+        weight_decay: factor of the sum of squared kernel weights that each layer adds to the
+            training loss; 0 adds none.
+        use_bias: whether convolutions have a bias.
+
+    Raises:
+        ValueError: if `weight_decay` is negative.
+    """
+
+    def __init__(self, seeds: LayerSeeds, *, weight_decay: float, use_bias: bool) -> None:
+        if weight_decay < 0:
+            raise ValueError(
+                f"Expected a non-negative `weight_decay`, received {weight_decay}. "
+                "Use 0 to train without weight decay."
+            )
+        self.seeds = seeds
+        self.weight_decay = weight_decay
+        self.use_bias = use_bias
+
+    def _kernel_arguments(self) -> dict[str, Any]:
+        decay = keras.regularizers.L2(self.weight_decay) if self.weight_decay else None
+        return {"kernel_initializer": self.seeds.he_normal(), "kernel_regularizer": decay}
+
+    def conv(
+        self, x: keras.KerasTensor, filters: int, kernel_size: int, *, strides: int = 1
+    ) -> keras.KerasTensor:
+        """Return a same-padded convolution of `x` with `filters` output channels."""
+        layer = layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=self.use_bias,
+            **self._kernel_arguments(),
+        )
+        return layer(x)
+
+    def activate(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Return `x` after batch normalisation and ReLU, same shape, range [0, inf)."""
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+
+    def logits(
+        self, x: keras.KerasTensor, num_classes: int, *, use_bias: bool = True
+    ) -> keras.KerasTensor:
+        """Return `(batch, num_classes)` logits from the spatial means of the activated `x`."""
+        pooled = layers.GlobalAveragePooling2D()(self.activate(x))
+        return layers.Dense(
+            num_classes, use_bias=use_bias, name="logits", **self._kernel_arguments()
+        )(pooled)
+
+    def residual_block(
+        self, x: keras.KerasTensor, filters: int, *, strides: int = 1
+    ) -> keras.KerasTensor:
+        """Return `x` plus two convolutions of it, both projected where channels or size change.
+
+        The projection reads the activated tensor, the identity the raw one.
+        """
+        activated = self.activate(x)
+        residual = self.conv(activated, filters, 3, strides=strides)
+        residual = self.conv(self.activate(residual), filters, 3)
+        if strides != 1 or x.shape[-1] != filters:
+            x = self.conv(activated, filters, 1, strides=strides)
+        return layers.Add()([residual, x])

@@ -1,0 +1,197 @@
+"""Every classifier by its name: three targets and twelve voters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import keras
+
+from models import densenet, resnet, wide_resnet
+from models.classifiers import classifier_a, classifier_b, classifier_c
+from models.layers import check_image_shape
+
+__all__ = [
+    "CLASSIFIERS",
+    "PRINTED_TRAINING",
+    "TARGETS",
+    "VOTERS",
+    "ClassifierBuilder",
+    "build_classifier",
+    "classifier_names",
+]
+
+
+class ClassifierBuilder(Protocol):
+    """What builds one named classifier; see `build_classifier` for the arguments."""
+
+    def __call__(
+        self,
+        input_shape: tuple[int, int, int],
+        num_classes: int = 10,
+        *,
+        width: float = 1.0,
+        depth: int | None = None,
+        seed: int = 0,
+    ) -> keras.Model:
+        """Return the built classifier."""
+
+
+class _TargetBuilder(Protocol):
+    def __call__(
+        self,
+        input_shape: tuple[int, int, int],
+        num_classes: int = 10,
+        *,
+        width: float = 1.0,
+        seed: int = 0,
+    ) -> keras.Model: ...
+
+
+def _target(name: str, builder: _TargetBuilder) -> ClassifierBuilder:
+    def build(
+        input_shape: tuple[int, int, int],
+        num_classes: int = 10,
+        *,
+        width: float = 1.0,
+        depth: int | None = None,
+        seed: int = 0,
+    ) -> keras.Model:
+        if depth is not None:
+            raise ValueError(
+                f"Expected depth=None for target classifier {name}, received {depth}: it has no "
+                "stages of equal blocks. Use `width` to make it smaller."
+            )
+        return builder(input_shape, num_classes, width=width, seed=seed)
+
+    return build
+
+
+def _voter(
+    name: str,
+    network: Callable[..., keras.Model],
+    depth_argument: str,
+    printed_depth: int,
+    **printed: int,
+) -> ClassifierBuilder:
+    """Return the builder of a voter whose blocks per stage are called `depth_argument`."""
+
+    def build(
+        input_shape: tuple[int, int, int],
+        num_classes: int = 10,
+        *,
+        width: float = 1.0,
+        depth: int | None = None,
+        seed: int = 0,
+    ) -> keras.Model:
+        blocks = {depth_argument: printed_depth if depth is None else depth}
+        return network(
+            input_shape, num_classes, width=width, seed=seed, name=name, **blocks, **printed
+        )
+
+    return build
+
+
+def _voters() -> dict[str, ClassifierBuilder]:
+    """Return the voters of Tables B.2, B.3 and B.4 by name."""
+    voters: dict[str, ClassifierBuilder] = {}
+    for letter, row in resnet.VARIANTS.items():
+        name = f"resnet_{letter.lower()}"
+        voters[name] = _voter(name, resnet.resnet, "stack_n", row.stack_n)
+    for letter, dense_row in densenet.VARIANTS.items():
+        name = f"densenet_{letter.lower()}"
+        num_layers = densenet.layers_per_block(dense_row.depth)
+        voters[name] = _voter(
+            name, densenet.densenet, "num_layers", num_layers, growth_rate=dense_row.growth_rate
+        )
+    for letter, wide_row in wide_resnet.VARIANTS.items():
+        name = f"wide_resnet_{letter.lower()}"
+        num_blocks = wide_resnet.blocks_per_group(wide_row.depth)
+        voters[name] = _voter(
+            name,
+            wide_resnet.wide_resnet,
+            "num_blocks",
+            num_blocks,
+            widen_factor=wide_row.widen_factor,
+        )
+    return voters
+
+
+CLASSIFIERS: dict[str, ClassifierBuilder] = {
+    "A": _target("A", classifier_a),
+    "B": _target("B", classifier_b),
+    "C": _target("C", classifier_c),
+    **_voters(),
+}
+"""Name -> builder, targets first, then the voters of Tables B.2, B.3 and B.4 in order."""
+
+TARGETS: tuple[str, ...] = ("A", "B", "C")
+"""The classifiers of Table B.1, which are attacked."""
+
+VOTERS: tuple[str, ...] = tuple(name for name in CLASSIFIERS if name not in TARGETS)
+"""The twelve classifiers of Tables B.2-B.4, which vote on purified images."""
+
+PRINTED_TRAINING: dict[str, tuple[int, int]] = {
+    **{
+        f"resnet_{key.lower()}": (row.epochs, row.batch_size)
+        for key, row in resnet.VARIANTS.items()
+    },
+    **{
+        f"densenet_{key.lower()}": (row.epochs, row.batch_size)
+        for key, row in densenet.VARIANTS.items()
+    },
+    **{
+        f"wide_resnet_{key.lower()}": (row.epochs, row.batch_size)
+        for key, row in wide_resnet.VARIANTS.items()
+    },
+}
+"""Voter -> (epochs, batch size) as printed in Tables B.2-B.4; the targets' are not printed."""
+
+
+def classifier_names() -> tuple[str, ...]:
+    """Return the names that `build_classifier` knows, targets first."""
+    return tuple(CLASSIFIERS)
+
+
+def build_classifier(
+    architecture: str,
+    input_shape: tuple[int, int, int],
+    num_classes: int = 10,
+    *,
+    width: float = 1.0,
+    depth: int | None = None,
+    seed: int = 0,
+) -> keras.Model:
+    """Build a classifier by name.
+
+    One entry for everything that trains or loads classifiers, so that a configuration needs only a
+    string.
+
+    **Reference**: Dissertation, app. B, Tables B.1-B.4.
+    **Differs from the paper**: see the networks' own functions.
+
+    Args:
+        architecture: one of `classifier_names()`.
+        input_shape: `(height, width, channels)` with one channel or three.
+        num_classes: number of logits, at least 2.
+        width: multiplier of the hidden channel counts (of the growth rate for a DenseNet); 1.0 is
+            the printed network.
+        depth: blocks per stage of a voter (bottlenecks per dense block for a DenseNet); None is the
+            printed network.
+        seed: non-negative seed of weights and dropout; equal seeds build equal networks.
+
+    Returns:
+        Functional model whose name is `architecture`, images `(batch, *input_shape)` in [0, 1] to
+        logits `(batch, num_classes)` of any range.
+
+    Raises:
+        ValueError: if the name is unknown or an argument does not fit the network.
+    """
+    if architecture not in CLASSIFIERS:
+        raise ValueError(
+            f"Unknown classifier {architecture!r}. Expected one of: {', '.join(CLASSIFIERS)}."
+        )
+    if num_classes < 2:
+        raise ValueError(f"Expected `num_classes` of at least 2, received {num_classes}.")
+    image_shape = check_image_shape(input_shape, channels=(1, 3))
+    return CLASSIFIERS[architecture](image_shape, num_classes, width=width, depth=depth, seed=seed)

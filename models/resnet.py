@@ -1,0 +1,87 @@
+"""ResNet voters A-D: pre-activation residual networks of 6n + 2 layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+
+from models.layers import LayerSeeds, check_image_shape, scaled
+from models.preactivation import PreactivationLayers, standardise
+
+__all__ = ["VARIANTS", "ResNetVariant", "resnet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetVariant:
+    """One row of Table B.2.
+
+    Args:
+        stack_n: residual blocks per stage; the network has 6 * stack_n + 2 layers.
+        epochs: printed training epochs.
+        batch_size: printed batch size.
+    """
+
+    stack_n: int
+    epochs: int
+    batch_size: int
+
+
+VARIANTS: dict[str, ResNetVariant] = {
+    "A": ResNetVariant(stack_n=3, epochs=50, batch_size=128),
+    "B": ResNetVariant(stack_n=5, epochs=50, batch_size=128),
+    "C": ResNetVariant(stack_n=10, epochs=100, batch_size=128),
+    "D": ResNetVariant(stack_n=18, epochs=100, batch_size=128),
+}
+"""Dissertation, Table B.2."""
+
+
+def resnet(
+    input_shape: tuple[int, int, int],
+    num_classes: int = 10,
+    *,
+    stack_n: int = 3,
+    width: float = 1.0,
+    weight_decay: float = 1e-4,
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+    seed: int = 0,
+    name: str = "resnet",
+) -> keras.Model:
+    """Build a pre-activation ResNet.
+
+    Four depths of it vote on purified images.
+
+    **Reference**: Dissertation, app. B, Table B.2; He et al., "Identity Mappings in Deep Residual
+    Networks", 2016.
+    **Differs from the paper**: ends in logits; standardises its input itself, so that it takes
+    images in [0, 1].
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        num_classes: number of logits.
+        stack_n: residual blocks in each of the three stages, at least 1.
+        width: multiplier of the channel counts 16, 32 and 64.
+        weight_decay: factor of the L2 penalty on kernels.
+        normalization: `(mean, standard_deviation)` per channel in [0, 1] units; None takes
+            CIFAR-10's for three channels and Fashion-MNIST's for one.
+        seed: seed of the weights.
+        name: name of the model; a part of the seed, so that differently named networks differ.
+
+    Returns:
+        Functional model, images `(batch, *input_shape)` in [0, 1] to logits `(batch, num_classes)`
+        of any range.
+
+    Raises:
+        ValueError: if `stack_n` is below 1 or `input_shape` is no image shape.
+    """
+    if stack_n < 1:
+        raise ValueError(f"Expected `stack_n` of at least 1, received {stack_n}.")
+    build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=True)
+    inputs = keras.Input(check_image_shape(input_shape), name="images")
+    x = build.conv(standardise(inputs, normalization), scaled(16, width), 3)
+    for stage, filters in enumerate((16, 32, 64)):
+        for block in range(stack_n):
+            strides = 2 if stage > 0 and block == 0 else 1
+            x = build.residual_block(x, scaled(filters, width), strides=strides)
+    return keras.Model(inputs, build.logits(x, num_classes), name=name)

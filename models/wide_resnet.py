@@ -1,0 +1,122 @@
+"""Wide-ResNet voters A-D: shallow residual networks with many channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+
+from models.layers import LayerSeeds, check_image_shape, scaled
+from models.preactivation import PreactivationLayers, standardise
+
+__all__ = ["VARIANTS", "WideResNetVariant", "blocks_per_group", "wide_resnet"]
+
+STEM_FILTERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class WideResNetVariant:
+    """One row of Table B.4.
+
+    Args:
+        depth: printed depth; see `blocks_per_group`.
+        widen_factor: printed "wide", the multiple of 16, 32 and 64 channels.
+        epochs: printed training epochs.
+        batch_size: printed batch size.
+    """
+
+    depth: int
+    widen_factor: int
+    epochs: int
+    batch_size: int
+
+
+VARIANTS: dict[str, WideResNetVariant] = {
+    "A": WideResNetVariant(depth=8, widen_factor=8, epochs=80, batch_size=128),
+    "B": WideResNetVariant(depth=16, widen_factor=8, epochs=80, batch_size=128),
+    "C": WideResNetVariant(depth=16, widen_factor=10, epochs=80, batch_size=256),
+    "D": WideResNetVariant(depth=28, widen_factor=10, epochs=80, batch_size=256),
+}
+"""Dissertation, Table B.4."""
+
+
+def blocks_per_group(depth: int) -> int:
+    """Return how many residual blocks each of the three groups has at a printed depth.
+
+    **Reference**: Dissertation, app. B, Table B.4; Zagoruyko and Komodakis, "Wide Residual
+    Networks", 2016: depth = 6 * blocks + 4.
+    **Differs from the paper**: nothing. The printed depth 8 is no such number and leaves no block;
+    each group then has one all the same, as in the public script that the dissertation used, so
+    that "depth 8" is a network of 10 layers.
+
+    Args:
+        depth: printed depth, positive.
+
+    Returns:
+        `(depth - 4) // 6`, but at least 1.
+
+    Raises:
+        ValueError: if `depth` is below 1.
+    """
+    if depth < 1:
+        raise ValueError(f"Expected a Wide-ResNet `depth` of at least 1, received {depth}.")
+    return max(1, (depth - 4) // 6)
+
+
+def wide_resnet(
+    input_shape: tuple[int, int, int],
+    num_classes: int = 10,
+    *,
+    num_blocks: int = 4,
+    widen_factor: int = 10,
+    width: float = 1.0,
+    weight_decay: float = 5e-4,
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+    seed: int = 0,
+    name: str = "wide_resnet",
+) -> keras.Model:
+    """Build a Wide-ResNet; the defaults are WRN-28-10.
+
+    Four combinations of depth and widening vote on purified images.
+
+    **Reference**: Dissertation, app. B, Table B.4; Zagoruyko and Komodakis, "Wide Residual
+    Networks", 2016.
+    **Differs from the paper**: ends in logits; standardises its input itself, so that it takes
+    images in [0, 1]; averages over the whole last feature map, which is the printed 8x8 pooling for
+    32x32 images and also fits 28x28.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        num_classes: number of logits.
+        num_blocks: residual blocks in each of the three groups, at least 1; `blocks_per_group`
+            gives it for a printed depth.
+        widen_factor: multiple of 16, 32 and 64 channels, at least 1.
+        width: multiplier of the widened channel counts. The stem's 16 channels are never widened,
+            and so never narrowed: width 1/8 of widen factor 8 is a network of widen factor 1.
+        weight_decay: factor of the L2 penalty on kernels.
+        normalization: `(mean, standard_deviation)` per channel in [0, 1] units; None takes
+            CIFAR-10's for three channels and Fashion-MNIST's for one.
+        seed: seed of the weights.
+        name: name of the model; a part of the seed, so that differently named networks differ.
+
+    Returns:
+        Functional model, images `(batch, *input_shape)` in [0, 1] to logits `(batch, num_classes)`
+        of any range.
+
+    Raises:
+        ValueError: if `num_blocks` or `widen_factor` is below 1 or `input_shape` is no image shape.
+    """
+    if num_blocks < 1 or widen_factor < 1:
+        raise ValueError(
+            "Expected `num_blocks` and `widen_factor` of at least 1, received "
+            f"num_blocks={num_blocks}, widen_factor={widen_factor}."
+        )
+    build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=False)
+    inputs = keras.Input(check_image_shape(input_shape), name="images")
+    x = build.conv(standardise(inputs, normalization), STEM_FILTERS, 3)
+    for group, base in enumerate((16, 32, 64)):
+        for block in range(num_blocks):
+            strides = 2 if group > 0 and block == 0 else 1
+            x = build.residual_block(x, scaled(base * widen_factor, width), strides=strides)
+    return keras.Model(inputs, build.logits(x, num_classes, use_bias=False), name=name)

@@ -1,0 +1,13 @@
+"""Everything that is shown, drawn from result rows and from nothing else.
+
+Why a package of its own: a figure must be redrawn in seconds, without a network, a data set or a
+deep learning library in the process, and every plotted point must lead back to a row of a
+committed file. Nothing in here imports `models`, `attacks`, `defenses` or `experiments`.
+
+The modules, from the ground up: `rows` (one number, its identity, and the files that keep it),
+`statistics` (intervals), `paper` (what the publications print), `curves` (rows grouped into
+lines), `style` (palette and saving), `plots` and `image_grids` (figures), `tables` (Markdown),
+`claims` (each claim of the dissertation's chapter 3 against the rows), `report` (one page of all).
+"""
+
+from __future__ import annotations

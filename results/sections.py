@@ -1,0 +1,120 @@
+"""Which figure and which table the rows of an experiment make.
+
+The rows decide: accuracy over several epsilons is an accuracy figure, L1 or L2 over epsilons a
+distance figure, and so on, so a new experiment needs no entry here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+
+from results import tables
+from results.labels import ATTACK_LABELS, DATASET_LABELS, VOTING_METRICS
+from results.row import Row, qualifiers
+
+_SUBJECTS = {
+    "accuracy": "{attack} on {dataset}",
+    "distance": "Distance to the clean image under {attack}, {dataset}",
+    "voting": "Collective voting under {attack}, {dataset}",
+    "sweep": "Weight of the KL term, {dataset}",
+}
+_TABLES: dict[str, Callable[[list[Row]], str]] = {
+    "accuracy": tables.accuracy_table,
+    "distance": tables.distance_table,
+    "voting": tables.voting_table,
+    "sweep": tables.sweep_table,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One figure's worth of rows.
+
+    Args:
+        stem: `<experiment>_<dataset>`, the figure's file name without ending; with the kind or
+            attack added where one name would serve several.
+        kind: `"accuracy"`, `"distance"`, `"voting"` or `"sweep"`.
+        title: What it is about.
+        rows: What it shows.
+    """
+
+    stem: str
+    kind: str
+    title: str
+    rows: tuple[Row, ...]
+
+    def table(self) -> str:
+        """Its numbers as Markdown."""
+        return _TABLES[self.kind](list(self.rows))
+
+
+def kind_of(row: Row) -> str | None:
+    """The kind of figure a row belongs into.
+
+    Args:
+        row: The row.
+
+    Returns:
+        The kind, or None for a row that no figure shows.
+    """
+    if row.metric == "accuracy":
+        return "accuracy"
+    if row.metric in VOTING_METRICS:
+        return "voting"
+    if row.metric.removesuffix("_standard_error") in ("l1", "l2"):
+        return "sweep" if "kl_weight" in qualifiers(row) else "distance"
+    return None
+
+
+def sections(rows: Iterable[Row]) -> list[Section]:
+    """The figures that rows make.
+
+    Args:
+        rows: Rows of a profile.
+
+    Returns:
+        Sections in the order of experiments (F3.9 before F3.10) and data sets. Clean accuracies
+        alone make no curve and so no section.
+    """
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        kind = kind_of(row)
+        if kind:
+            groups.setdefault((row.experiment, row.dataset, kind), []).append(row)
+    kinds: dict[tuple[str, str], set[str]] = {}
+    for experiment, dataset, kind in groups:
+        kinds.setdefault((experiment, dataset), set()).add(kind)
+    found = []
+    for experiment, dataset, kind in sorted(groups, key=lambda name: _order(*name)):
+        stem = f"{experiment}_{dataset}"
+        if len(kinds[experiment, dataset]) > 1:
+            stem += f"_{kind}"
+        found += _by_attack(stem, kind, experiment, groups[experiment, dataset, kind])
+    return found
+
+
+def _by_attack(stem: str, kind: str, experiment: str, rows: list[Row]) -> list[Section]:
+    clean = [row for row in rows if row.attack == "none"]
+    parts: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.attack != "none":
+            parts.setdefault((row.attack, row.threat_model), []).append(row)
+    if kind == "sweep":
+        clean, parts = [], {("none", "none"): clean}
+    found = []
+    for (attack, threat_model), part in sorted(parts.items()):
+        title = _SUBJECTS[kind].format(
+            attack=ATTACK_LABELS.get(attack, attack),
+            dataset=DATASET_LABELS.get(part[0].dataset, part[0].dataset),
+        )
+        suffix = f"_{attack}_{threat_model}" if len(parts) > 1 else ""
+        shown = tuple(clean + part)
+        found.append(Section(f"{stem}{suffix}", kind, f"{title} ({experiment})", shown))
+    return found
+
+
+def _order(experiment: str, dataset: str, kind: str) -> tuple:
+    parts = re.split(r"(\d+)", experiment)
+    return [int(part) if part.isdigit() else part for part in parts], dataset, kind

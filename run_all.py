@@ -1,0 +1,94 @@
+"""Regenerates the papers' figures and tables: train, attack, purify, evaluate, draw.
+
+    python run_all.py                            the demo profile: minutes, no download
+    python run_all.py --profile quick            real data, hours on two cores
+    python run_all.py --only 003.F3.6 003.T4     some figures or tables, ids or prefixes
+    python run_all.py --list                     what there is, and what is not implemented yet
+
+A run stopped at any moment continues where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+ROOT = Path(__file__).resolve().parent
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--profile", default="demo", help="demo (default), quick or paper")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="ID", help="figures and tables, ids or prefixes"
+    )
+    parser.add_argument(
+        "--dataset", nargs="+", default=[], metavar="NAME", help="data sets of the profile"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, help="TensorFlow Datasets directory (else TFDS_DATA_DIR)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything (default 0)")
+    parser.add_argument(
+        "--figures-only", action="store_true", help="redraw from the rows that are there"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="list every figure and table of the papers, and stop"
+    )
+    parser.add_argument(
+        "--results-dir", type=Path, default=ROOT / "results", help="where rows and figures go"
+    )
+    parser.add_argument(
+        "--artifacts-dir", type=Path, default=ROOT / "artifacts", help="where models and sets go"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what the command line asks for; returns the exit status."""
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # Imported here so that --help and a mistyped option answer at once.
+    from experiments import catalog, presets, scheduler
+    from experiments.listing import listing
+
+    try:
+        profile = presets.profile(options.profile)
+        entries = tuple(catalog.select(options.only))
+        names = scheduler.choose_datasets(profile, options.dataset)
+        if options.list:
+            print(listing(entries, [presets.profile(name) for name in presets.known_profiles()]))
+            return 0
+        run = scheduler.Run(
+            profile=profile,
+            entries=entries,
+            dataset_names=names,
+            seed=options.seed,
+            results_dir=options.results_dir,
+            artifacts_dir=options.artifacts_dir,
+            data_dir=options.data_dir,
+        )
+        for entry in entries if options.only else ():
+            if not entry.implemented:
+                print(f"{entry.id}  {entry.title}: {entry.note}")
+        (scheduler.redraw if options.figures_only else scheduler.measure)(run)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The artifact store: made once, written whole, verified when read."""
+
+from __future__ import annotations
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+from experiments.artifacts import (
+    ARRAYS,
+    MANIFEST,
+    ArtifactStore,
+    file_hash,
+    load_keras_model,
+    write_atomically,
+)
+from experiments.config import TrainingConfig
+from experiments.reproducibility import array_hash, derive_seed, stable_hash
+
+RECIPE = {"config": TrainingConfig(epochs=1), "seed": 0}
+
+
+class Maker:
+    """Counts how often it is asked."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return {"x": np.arange(6.0)}
+
+
+def test_arrays_are_made_once(tmp_path):
+    make = Maker()
+    for store in (ArtifactStore(tmp_path), ArtifactStore(tmp_path)):
+        np.testing.assert_array_equal(store.arrays("sets", RECIPE, make)["x"], np.arange(6.0))
+    assert make.calls == 1
+    other = {**RECIPE, "seed": 1}
+    ArtifactStore(tmp_path).arrays("sets", other, make)
+    assert make.calls == 2
+
+
+@pytest.mark.parametrize("name", [ARRAYS, MANIFEST])
+@pytest.mark.parametrize("damage", [b"", b"not what was written"])
+def test_damaged_artifact_is_reported_kept_and_rebuilt(tmp_path, caplog, name, damage):
+    make, store = Maker(), ArtifactStore(tmp_path)
+    store.arrays("sets", RECIPE, make)
+    (store.folder("sets", RECIPE) / name).write_bytes(damage)
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_array_equal(store.arrays("sets", RECIPE, make)["x"], np.arange(6.0))
+    assert make.calls == 2
+    assert "Damaged artifact" in caplog.text
+    assert list((tmp_path / "damaged").rglob(name)), "the damaged file must not be lost"
+    store.arrays("sets", RECIPE, make)
+    assert make.calls == 2
+
+
+def test_a_failed_making_leaves_nothing(tmp_path):
+    def fail():
+        raise RuntimeError("killed")
+
+    store = ArtifactStore(tmp_path)
+    with pytest.raises(RuntimeError):
+        store.arrays("sets", RECIPE, fail)
+    assert not store.has("sets", RECIPE)
+
+
+def test_a_failed_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _model():
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+
+
+def test_models_come_back_with_equal_weights(tmp_path):
+    model, store = _model(), ArtifactStore(tmp_path)
+    loaded = store.model("targets", RECIPE, lambda: model)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_loader_refuses_other_formats_missing_files_and_other_bytes(tmp_path):
+    path = tmp_path / "model.keras"
+    with pytest.raises(ValueError, match="No model file"):
+        load_keras_model(path)
+    with pytest.raises(ValueError, match=r"Expected a \.keras file"):
+        load_keras_model(tmp_path / "model.h5")
+    _model().save(path)
+    load_keras_model(path, file_hash(path))
+    with pytest.raises(ValueError, match="damaged"):
+        load_keras_model(path, "0" * 64)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="not a readable Keras model"):
+        load_keras_model(path)
+
+
+def test_loader_refuses_lambda_layers(tmp_path):
+    path = tmp_path / "code.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x)]).save(path)
+    with pytest.raises(ValueError, match="not a readable Keras model"):
+        load_keras_model(path)
+
+
+def test_hashes_do_not_depend_on_order_but_on_every_value():
+    assert stable_hash({"a": 1, "b": (2.0, None)}) == stable_hash({"b": [2.0, None], "a": 1})
+    assert stable_hash({"a": 1}) != stable_hash({"a": 2})
+    assert array_hash(np.zeros((2, 3))) != array_hash(np.zeros((3, 2)))
+    assert array_hash(np.zeros(2, np.float32)) != array_hash(np.zeros(2, np.int32))
+    assert derive_seed(0, "a", "bc") != derive_seed(0, "ab", "c")
+    with pytest.raises(TypeError, match="object"):
+        stable_hash({"a": object()})

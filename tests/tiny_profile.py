@@ -1,0 +1,87 @@
+"""The whole pipeline on a handful of digits; as a script, one run that a test may kill.
+
+Its numbers mean nothing: networks a tenth as wide as printed see 200 images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from experiments import catalog, scheduler  # noqa: E402
+from experiments.config import (  # noqa: E402
+    AttackConfig,
+    ClassifierConfig,
+    DatasetConfig,
+    DatasetPlan,
+    DecisionConfig,
+    Profile,
+    PurifierConfig,
+    TrainingConfig,
+)
+
+ENTRIES = ("003.F1.1", "003.F3.2", "003.F3.5", "003.F3.8", "003.F3.10", "003.F3.14")
+
+
+def tiny_profile() -> Profile:
+    """Two targets, both purifiers, two voters, three attacks, two epsilons."""
+    training = TrainingConfig(epochs=2, batch_size=50)
+    networks = {"width": 0.1, "training": training}
+    plan = DatasetPlan(
+        dataset=DatasetConfig(name="digits", train_limit=200, validation_size=100, test_limit=40),
+        targets={name: ClassifierConfig(architecture=name, **networks) for name in "AB"},
+        purifiers={
+            name: PurifierConfig(name=name, training=training, width=0.05)
+            for name in ("sfl_vae", "non_sfl_vae")
+        },
+        voters=(
+            ClassifierConfig(architecture="resnet_a", depth=1, width=0.25, training=training),
+            ClassifierConfig(architecture="densenet_a", depth=1, width=0.25, training=training),
+        ),
+        decision=DecisionConfig(num_drawn=1),
+    )
+    return Profile(
+        name="tiny",
+        plans={"digits": plan},
+        attacks={
+            "fgsm": AttackConfig(name="fgsm"),
+            "pgd": AttackConfig(name="pgd", hyperparameters={"num_steps": 2}),
+            "carlini_wagner": AttackConfig(
+                name="carlini_wagner",
+                hyperparameters={
+                    "binary_search_steps": 2,
+                    "max_iterations": 10,
+                    "learning_rate": 0.1,
+                    "initial_const": 10.0,
+                },
+            ),
+        },
+        epsilons=(0.0, 0.1),
+        voting_epsilons=(0.1,),
+        voting_subsets=2,
+        num_draws=2,
+        cuts="Profile tiny: for tests.",
+    )
+
+
+def tiny_run(folder: Path) -> scheduler.Run:
+    """A run that keeps everything under `folder`."""
+    return scheduler.Run(
+        profile=tiny_profile(),
+        entries=tuple(catalog.select(ENTRIES)),
+        dataset_names=("digits",),
+        seed=0,
+        results_dir=folder / "results",
+        artifacts_dir=folder / "artifacts",
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    scheduler.measure(tiny_run(parser.parse_args().folder))
