@@ -31,13 +31,14 @@ class TrainingDivergedError(ValueError):
 
 
 def progress_bar(total: int, label: str, unit: str) -> tqdm:
-    """A bar with the remaining time; silent where nobody watches a terminal for long lines."""
+    """A bar with the remaining time, for work of more than a few seconds."""
     return tqdm(
         total=total,
         desc=label,
         unit=unit,
         leave=False,
         dynamic_ncols=True,
+        delay=3.0,
         mininterval=0.5 if sys.stderr.isatty() else 20.0,
     )
 

@@ -149,7 +149,7 @@ def _quick_plan(
 def _quick() -> Profile:
     grey = {
         name: TrainingConfig(epochs=epochs, schedule="cosine")
-        for name, epochs in (("A", 5), ("B", 20), ("C", 5))
+        for name, epochs in (("A", 12), ("B", 20), ("C", 10))
     }
     colour = {
         name: TrainingConfig(

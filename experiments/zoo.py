@@ -1,58 +1,127 @@
-"""The zoo: trained purifiers as single ``.keras`` files with what was measured of them."""
+"""The zoo: trained models as single ``.keras`` files, each with a card that says what it is.
+
+``results/zoo/<dataset>/`` holds the purifiers, the targets they were measured with and the
+voters behind them. A card (``.json``) has the recipe, the file's SHA-256 and, for a purifier,
+every number measured of it.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from experiments import reproducibility
-from experiments.artifacts import file_hash, write_atomically
+from experiments.artifacts import file_hash, load_keras_model, write_atomically
 from experiments.evaluation import Study
 
+ZOO = Path(__file__).resolve().parents[1] / "results" / "zoo"
 
-def publish(study: Study, folder: Path) -> list[Path]:
-    """Writes every trained purifier of a study with its configuration and measured rows.
 
-    A purifier of the same recipe that is there already is left as it is; its card is written
+class _Exhibit(NamedTuple):
+    name: str
+    kind: str
+    recipe: dict[str, Any]
+    model: Callable[[], keras.Model]
+
+
+def names(dataset: str, folder: Path = ZOO) -> list[str]:
+    """The models of one data set, sorted."""
+    return sorted(path.stem for path in (folder / dataset).glob("*.keras"))
+
+
+def load(dataset: str, name: str, folder: Path = ZOO) -> keras.Model:
+    """Loads a model of the zoo in safe mode, after comparing it with its card.
+
+    Args:
+        dataset: what it was trained on, for example ``"cifar10"``.
+        name: for example ``"sfl_vae"``, ``"target_A"`` or ``"sfl_vae_voter_0"``.
+        folder: the zoo.
+
+    Returns:
+        A purifier (images to images) or a classifier (images to logits).
+
+    Raises:
+        ValueError: if there is no such model (the message lists those there are), or its file
+            is damaged.
+    """
+    path = folder / dataset / f"{name}.keras"
+    if not path.is_file():
+        known = {d.name: names(d.name, folder) for d in sorted(folder.glob("*")) if d.is_dir()}
+        raise ValueError(f"No model {name!r} for {dataset!r} in the zoo. There are: {known}.")
+    try:
+        expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"The card {path.with_suffix('.json')} is missing or damaged ({error}). Restore it "
+            "from version control, or publish the model again with run_all.py."
+        ) from error
+    return load_keras_model(path, expected)
+
+
+def publish(study: Study, folder: Path = ZOO) -> list[Path]:
+    """Writes every trained model of a study with its card.
+
+    A model of the same recipe that is there already is left as it is; its card is written
     anew only when more has been measured.
 
     Args:
-        study: whose purifiers; those not trained yet are left out.
-        folder: files go to ``<folder>/<dataset>/<purifier>.keras`` and ``.json``.
+        study: whose models; those not trained yet are left out.
+        folder: the zoo.
 
     Returns:
-        The ``.keras`` files.
+        The ``.keras`` files that were written.
     """
     published = []
-    for name in study.plan.purifiers:
-        recipe = study.models.purifier_recipe(name)
-        if not study.models.store.has("purifiers", recipe):
+    for exhibit in _exhibits(study):
+        if not study.models.store.has(exhibit.kind, exhibit.recipe):
             continue
-        path = folder / study.dataset / f"{name}.keras"
+        path = folder / study.dataset / f"{exhibit.name}.keras"
         card_path = path.with_suffix(".json")
-        recipe_hash = reproducibility.stable_hash(recipe)
-        measured = _measured(study, name)
+        recipe_hash = reproducibility.stable_hash(exhibit.recipe)
+        measured = _measured(study, exhibit.name)
         known = _measured_before(path, card_path, recipe_hash)
         if known is not None and known >= len(measured):
             continue
         if known is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            study.models.purifier(name).publish(path)
+            model = exhibit.model()
+            write_atomically(path, lambda temporary, model=model: model.save(temporary))
+            published.append(path)
         card = {
-            "purifier": name,
+            "name": exhibit.name,
             "dataset": study.dataset,
             "profile": study.profile.name,
-            "recipe": json.loads(reproducibility.canonical_json(recipe)),
+            "recipe": json.loads(reproducibility.canonical_json(exhibit.recipe)),
             "recipe_hash": recipe_hash,
             "sha256": file_hash(path),
             "measured": measured,
         }
         text = json.dumps(card, indent=1, sort_keys=True) + "\n"
         write_atomically(card_path, lambda temporary, text=text: temporary.write_text(text))
-        published.append(path)
     return published
+
+
+def _exhibits(study: Study) -> Iterator[_Exhibit]:
+    models, plan = study.models, study.plan
+    for name in plan.purifiers:
+        recipe = models.purifier_recipe(name)
+        yield _Exhibit(name, "purifiers", recipe, lambda name=name: models.purifier(name))
+    for name in plan.targets:
+        recipe = models.target_recipe(name)
+        yield _Exhibit(f"target_{name}", "targets", recipe, lambda name=name: models.target(name))
+    for purifier in plan.purifiers:
+        for index in range(len(plan.voters)):
+            recipe = models.voter_recipe(purifier, index)
+            yield _Exhibit(
+                f"{purifier}_voter_{index}",
+                "voters",
+                recipe,
+                lambda purifier=purifier, index=index: models.voter(purifier, index),
+            )
 
 
 def _measured_before(path: Path, card_path: Path, recipe_hash: str) -> int | None:
@@ -66,7 +135,7 @@ def _measured_before(path: Path, card_path: Path, recipe_hash: str) -> int | Non
 
 
 def _measured(study: Study, name: str) -> list[dict[str, object]]:
-    """One entry per attack, threat model, epsilon, decider and metric: means over targets."""
+    """One entry per experiment, epsilon, decider and metric: means over the targets."""
     groups: dict[tuple, list[float]] = {}
     for row in study.rows.read():
         if (row.dataset, row.defense, row.seed) != (study.dataset, name, study.seed):
@@ -76,8 +145,8 @@ def _measured(study: Study, name: str) -> list[dict[str, object]]:
             continue
         key = (row.experiment, row.attack, row.threat_model, row.epsilon, decider, row.metric)
         groups.setdefault(key, []).append(row.value)
-    names = ("experiment", "attack", "threat_model", "epsilon", "decided_by", "metric")
+    columns = ("experiment", "attack", "threat_model", "epsilon", "decided_by", "metric")
     return [
-        {**dict(zip(names, key, strict=True)), "value": round(float(np.mean(values)), 4)}
+        {**dict(zip(columns, key, strict=True)), "value": round(float(np.mean(values)), 4)}
         for key, values in sorted(groups.items())
     ]

@@ -13,8 +13,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments import catalog, scheduler  # noqa: E402
-from experiments.config import (  # noqa: E402
+from experiments import catalog, scheduler
+from experiments.config import (
     AttackConfig,
     ClassifierConfig,
     DatasetConfig,

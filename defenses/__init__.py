@@ -1,0 +1,23 @@
+"""Defenses: how each purifier is trained and purifies, and how a purified image is decided on.
+
+Importing the package registers every class that a saved defense is made of, so that
+``keras.saving.load_model`` finds them in safe mode. No module imports ``tensorflow`` when it is
+itself imported; a saved purifier therefore works on any Keras backend.
+"""
+
+from defenses.decision import ConditionalTables, majority_vote
+from defenses.defended_classifier import DefendedClassifier
+from defenses.purifier import Phase, Purifier
+from defenses.registry import discover, get_purifier, purifier_names
+
+__all__ = [
+    "ConditionalTables",
+    "DefendedClassifier",
+    "Phase",
+    "Purifier",
+    "get_purifier",
+    "majority_vote",
+    "purifier_names",
+]
+
+discover()

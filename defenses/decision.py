@@ -1,0 +1,299 @@
+"""The Bayesian update: one decision from the target's label and the vote's.
+
+It works on integer labels in NumPy; nothing here runs a network.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from defenses.voting import VotingStatistics, as_labels, majority_vote, voting_analysis
+
+__all__ = [
+    "ConditionalTables",
+    "VotingStatistics",
+    "majority_vote",
+    "softmax_prior",
+    "voting_analysis",
+]
+
+BACKOFF_STRENGTH = 10.0
+"""How many images' worth of weight the coarser table has in a sparse cell."""
+
+_TIE_TOLERANCE = 1e-9
+"""Posteriors this close, relatively, are equal: sums of logarithms differ by rounding."""
+
+
+def softmax_prior(logits: np.ndarray, uniform_fraction: float = 1e-3) -> np.ndarray:
+    """The target classifier's own probabilities for the unpurified image, as a prior.
+
+    **Reference**: Dissertation, ch. 3, eq. 3.3.1, the factor p(c*).
+    **Differs from the paper**: a little of the uniform distribution is mixed in, so that no class
+    is ruled out. The classifier is what the attack has fooled; the default prior is uniform.
+
+    Args:
+        logits: ``(batch, classes)``, any range.
+        uniform_fraction: Share of the uniform distribution, in [0, 1].
+
+    Returns:
+        ``(batch, classes)`` in [0, 1]; rows sum to 1.
+
+    Raises:
+        ValueError: If the logits are not finite or of another shape, or the fraction is out of
+            range.
+    """
+    values = np.asarray(logits, dtype="float64")
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise ValueError(
+            f"Expected finite logits of shape (batch, classes), received shape {values.shape}. "
+            "Pass the output of a classifier."
+        )
+    if not 0 <= uniform_fraction <= 1:
+        raise ValueError(
+            f"Expected uniform_fraction in [0, 1], received {uniform_fraction}. 0.001 is enough."
+        )
+    unscaled = np.exp(values - values.max(axis=1, keepdims=True))
+    softmax = unscaled / unscaled.sum(axis=1, keepdims=True)
+    return (1 - uniform_fraction) * softmax + uniform_fraction / values.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionalTables:
+    """How two pieces of evidence depend on the true class, and what follows for the class.
+
+    The evidence is e_A, the target classifier's label for the purified image, and e_B, the vote.
+    With a uniform prior the update is a fixed table over pairs (e_A, e_B): ``lookup()``.
+
+    **Reference**: Dissertation, ch. 3, eqs. 3.3.1 and 3.3.6, ch. 3.3.4 and 3.4.1.
+    **Differs from the paper**: 3.4.1 names the tables P(e_A|x~) and P(e_B|e_A, x~), which does
+    not match 3.3.1; the tables are those of 3.3.1. They are smoothed, because most cells are
+    empty and an unsmoothed zero would rule a class out for good.
+
+    Attributes:
+        vote_given_class: p(e_B | c), shape ``(classes, classes)``, axes (c, e_B); each row is
+            positive and sums to 1.
+        target_given_vote_and_class: p(e_A | e_B, c), shape ``(classes, classes, classes)``, axes
+            (e_B, c, e_A); positive, the last axis sums to 1.
+
+    Raises:
+        ValueError: If a table has another shape, a value outside (0, 1] or a row whose sum is
+            not 1.
+    """
+
+    vote_given_class: np.ndarray
+    target_given_vote_and_class: np.ndarray
+
+    def __post_init__(self) -> None:
+        votes = np.asarray(self.vote_given_class, dtype="float64")
+        targets = np.asarray(self.target_given_vote_and_class, dtype="float64")
+        classes = votes.shape[0] if votes.ndim else 0
+        if votes.shape != (classes,) * 2 or targets.shape != (classes,) * 3:
+            raise ValueError(
+                "Expected tables of shape (classes, classes) and (classes, classes, classes), "
+                f"received {votes.shape} and {targets.shape}. Make them with "
+                "ConditionalTables.fit."
+            )
+        for name, table in (("vote", votes), ("target", targets)):
+            if not (table > 0).all() or not np.allclose(table.sum(axis=-1), 1.0, atol=1e-6):
+                raise ValueError(
+                    f"Expected positive probabilities that sum to 1 along the last axis of the "
+                    f"{name} table, received values from {table.min():g} to {table.max():g} and "
+                    f"sums from {table.sum(axis=-1).min():g} to {table.sum(axis=-1).max():g}. "
+                    "Make it with ConditionalTables.fit and a positive smoothing."
+                )
+        object.__setattr__(self, "vote_given_class", votes)
+        object.__setattr__(self, "target_given_vote_and_class", targets)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.vote_given_class)
+
+    @classmethod
+    def fit(
+        cls,
+        labels: np.ndarray,
+        target_predictions: np.ndarray,
+        votes: np.ndarray,
+        num_classes: int = 10,
+        *,
+        smoothing: float = 1.0,
+        backoff: bool = False,
+    ) -> Self:
+        """Estimates the tables from images whose class is known.
+
+        **Reference**: Dissertation, ch. 3.4.1 (statistics of the whole training set).
+        **Differs from the paper**: smoothing, which it does not mention. The voters were trained
+        on these very images, so tables from them are over-confident; images that no voter has
+        seen give honest ones.
+
+        Args:
+            labels: True classes, ``(num_images,)``.
+            target_predictions: e_A for each image, ``(num_images,)``.
+            votes: e_B for each image, ``(num_images,)``, drawn as they will be in use.
+            num_classes: Number of classes.
+            smoothing: Pseudo-count of every cell, positive. An empty cell becomes uniform.
+            backoff: Whether sparse cells of p(e_A | e_B, c) lean on p(e_A | c) instead of on
+                the uniform distribution, with the weight of ``BACKOFF_STRENGTH`` images.
+
+        Returns:
+            The tables.
+
+        Raises:
+            ValueError: If the arrays differ in length, are empty or hold no such labels, or
+                ``smoothing`` is not positive.
+        """
+        if not (math.isfinite(smoothing) and smoothing > 0):
+            raise ValueError(
+                f"Expected a positive smoothing, received {smoothing}. 1.0 is Laplace's; with 0 "
+                "an empty cell would have no distribution."
+            )
+        classes = as_labels("labels", labels, num_classes)
+        evidence_a = as_labels("target_predictions", target_predictions, num_classes)
+        evidence_b = as_labels("votes", votes, num_classes)
+        if not 0 < len(classes) == len(evidence_a) == len(evidence_b):
+            raise ValueError(
+                "Expected labels, target_predictions and votes of one length above 0, received "
+                f"lengths {len(classes)}, {len(evidence_a)}, {len(evidence_b)}. Take all three "
+                "from the same images."
+            )
+        counts = np.zeros((num_classes,) * 3)  # axes (e_B, c, e_A)
+        np.add.at(counts, (evidence_b, classes, evidence_a), 1.0)
+        if backoff:
+            coarse = _smoothed(counts.sum(axis=0), smoothing)
+            weighted = counts + BACKOFF_STRENGTH * coarse
+            given_vote_and_class = weighted / weighted.sum(axis=-1, keepdims=True)
+        else:
+            given_vote_and_class = _smoothed(counts, smoothing)
+        return cls(_smoothed(counts.sum(axis=2).T, smoothing), given_vote_and_class)
+
+    def posterior(
+        self,
+        target_predictions: np.ndarray,
+        votes: np.ndarray,
+        prior: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """p(c | e_A, e_B) for each image (eq. 3.3.6).
+
+        Args:
+            target_predictions: e_A, ``(batch,)``.
+            votes: e_B, ``(batch,)``.
+            prior: ``(classes,)`` for all images or ``(batch, classes)``; not negative, of any
+                scale. A class of prior 0 is ruled out. ``None`` is uniform.
+
+        Returns:
+            ``(batch, classes)`` in [0, 1]; rows sum to 1.
+
+        Raises:
+            ValueError: If the labels or the prior do not fit.
+        """
+        evidence_a = as_labels("target_predictions", target_predictions, self.num_classes)
+        evidence_b = as_labels("votes", votes, self.num_classes)
+        if len(evidence_a) != len(evidence_b):
+            raise ValueError(
+                f"Expected one vote for each target prediction, received {len(evidence_b)} votes "
+                f"and {len(evidence_a)} predictions. Take both from the same images."
+            )
+        scores = np.log(self.target_given_vote_and_class[evidence_b, :, evidence_a])
+        scores += np.log(self.vote_given_class[:, evidence_b].T)
+        if prior is not None:
+            with np.errstate(divide="ignore"):  # a class that is ruled out
+                scores = scores + np.log(self._checked_prior(prior, len(evidence_a)))
+        unscaled = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return unscaled / unscaled.sum(axis=1, keepdims=True)
+
+    def decide(
+        self,
+        target_predictions: np.ndarray,
+        votes: np.ndarray,
+        prior: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The most probable class of each image (eq. 3.3.1).
+
+        **Differs from the paper**: it does not say what happens in a tie. The vote wins if it is
+        among the tied classes, else the lowest class.
+
+        Args:
+            target_predictions: e_A, ``(batch,)``.
+            votes: e_B, ``(batch,)``.
+            prior: As in ``posterior``.
+
+        Returns:
+            Labels ``(batch,)``, int64.
+        """
+        posterior = self.posterior(target_predictions, votes, prior)
+        tied = posterior >= posterior.max(axis=1, keepdims=True) * (1 - _TIE_TOLERANCE)
+        voted = np.asarray(votes).astype("int64")
+        vote_is_tied = np.take_along_axis(tied, voted[:, None], axis=1)[:, 0]
+        return np.where(vote_is_tied, voted, tied.argmax(axis=1))
+
+    def lookup(self) -> np.ndarray:
+        """Every decision under a uniform prior, ``(classes, classes)``, axes (e_A, e_B)."""
+        evidence_a, evidence_b = np.indices((self.num_classes,) * 2).reshape(2, -1)
+        return self.decide(evidence_a, evidence_b).reshape((self.num_classes,) * 2)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The tables as plain arrays by name, to be stored without pickle."""
+        return {
+            "vote_given_class": self.vote_given_class,
+            "target_given_vote_and_class": self.target_given_vote_and_class,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The tables from what ``to_arrays`` gave.
+
+        Raises:
+            ValueError: If an array is missing or not valid.
+        """
+        names = ("vote_given_class", "target_given_vote_and_class")
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise ValueError(
+                f"Expected the arrays {list(names)}, received {sorted(arrays)}. Store what "
+                "ConditionalTables.to_arrays returns."
+            )
+        return cls(*(arrays[name] for name in names))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the tables to an ``.npz`` file."""
+        with open(path, "wb") as file:
+            np.savez(
+                file,
+                vote_given_class=self.vote_given_class,
+                target_given_vote_and_class=self.target_given_vote_and_class,
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads the tables from an ``.npz`` file, without pickle."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls.from_arrays(dict(file))
+
+    def _checked_prior(self, prior: np.ndarray, batch: int) -> np.ndarray:
+        values = np.asarray(prior, dtype="float64")
+        fits = values.shape in ((self.num_classes,), (batch, self.num_classes))
+        if not fits or not np.isfinite(values).all() or (values < 0).any():
+            raise ValueError(
+                f"Expected a finite prior of at least 0, of shape ({self.num_classes},) or "
+                f"({batch}, {self.num_classes}), received shape {values.shape} and values "
+                f"{values.ravel()[:4]}. Use softmax_prior for logits."
+            )
+        if not (values.sum(axis=-1) > 0).all():
+            raise ValueError(
+                "Expected a prior with a positive sum, received one that rules every class out. "
+                "Use None for the uniform prior."
+            )
+        return values
+
+
+def _smoothed(counts: np.ndarray, smoothing: float) -> np.ndarray:
+    """Counts to probabilities along the last axis, each cell with a pseudo-count."""
+    raised = counts + smoothing
+    return raised / raised.sum(axis=-1, keepdims=True)

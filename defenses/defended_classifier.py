@@ -1,0 +1,184 @@
+"""A purifier and the classifiers behind it as one model, which every attack can attack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from defenses.batches import predict_in_batches, reset_seed_generators, validate_images
+from defenses.purifier import Purifier
+
+__all__ = ["RULES", "DefendedClassifier"]
+
+RULES = ("single", "mean", "mean_logits")
+"""How several classifiers become one; see ``DefendedClassifier``."""
+
+
+@keras.saving.register_keras_serializable(package="cleanroom")
+class DefendedClassifier(keras.Model):
+    """Purifies an image, classifies the result, and returns log-probabilities.
+
+    It is itself a classifier, so an attack on it is an attack on the whole defense: the gradient
+    runs through classifiers and purifier, and a stochastic purifier draws anew at every call, as
+    an expectation over transformations needs it. Log-probabilities are logits: their softmax
+    gives the probabilities back.
+
+    The collective vote has no gradient. ``"mean"`` and ``"mean_logits"`` stand in for it in an
+    attack; the vote itself is ``defenses.decision.majority_vote``.
+
+    **Reference**: Dissertation, ch. 3.4.4 (each voter connected to the purifier end to end, rule
+    ``"single"``).
+    **Differs from the paper**: the two means; the paper attacks single voters only.
+
+    Args:
+        purifier: Cleans the images; ``None`` passes them on as they are.
+        classifiers: At least one classifier that returns logits.
+        rule: ``"single"``, the one classifier; ``"mean"``, the mean of the probabilities;
+            ``"mean_logits"``, the mean of the logits.
+        **kwargs: Name and dtype, as of any model.
+
+    Call arguments:
+        images: float32 ``(batch, height, width, channels)`` in [0, 1].
+        training: Whether purifier and classifiers behave as in training.
+
+    Returns:
+        Log-probabilities ``(batch, classes)``, at most 0; their exponentials sum to 1.
+
+    Raises:
+        ValueError: If the rule is unknown, there is no classifier, several for ``"single"``, the
+            models do not fit each other, or a classifier ends in a softmax.
+    """
+
+    def __init__(
+        self,
+        purifier: Purifier | None,
+        classifiers: Sequence[keras.Model],
+        rule: str = "single",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_members(purifier, classifiers, rule)
+        self.purifier = purifier
+        self.classifiers = list(classifiers)
+        self.rule = rule
+        self.build((None, *self.image_shape))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)`` of the images."""
+        return tuple(self.classifiers[0].input_shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return int(self.classifiers[0].output_shape[-1])
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether two calls on one image differ."""
+        return self.purifier is not None and self.purifier.is_stochastic
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a gradient flows to the images; if not, an attack needs BPDA."""
+        return self.purifier is None or self.purifier.differentiable
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Log-probabilities of a batch; see the class docstring."""
+        if self.purifier is not None:
+            images = self.purifier(images, training=training)
+        logits = [classifier(images, training=training) for classifier in self.classifiers]
+        if self.rule == "mean":
+            members = ops.stack([ops.log_softmax(member, axis=-1) for member in logits])
+            return ops.logsumexp(members, axis=0) - np.log(len(logits)).astype("float32")
+        return ops.log_softmax(sum(logits) / len(logits), axis=-1)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, int]:
+        """One row of classes for each image."""
+        return (input_shape[0], self.num_classes)
+
+    def predict_labels(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+        """The most probable class of each image, computed in compiled batches of one size.
+
+        Args:
+            images: Float array ``(num_images, height, width, channels)`` in [0, 1].
+            batch_size: Images per batch, at least 1.
+
+        Returns:
+            Labels ``(num_images,)``, int64.
+
+        Raises:
+            ValueError: If the images are not valid, or a log-probability is NaN.
+        """
+        checked = validate_images(images, self.image_shape)
+        log_probabilities = predict_in_batches(self.predict_on_batch, checked, batch_size)
+        if np.isnan(log_probabilities).any():
+            raise ValueError(
+                "Expected log-probabilities, received NaN. A network has damaged weights: train "
+                "it again with a lower learning rate, or load another file."
+            )
+        return log_probabilities.argmax(axis=-1).astype("int64")
+
+    def reset_randomness(self, seed: int) -> None:
+        """Restarts every random stream, so that the following calls are repeatable."""
+        reset_seed_generators(self, seed)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the model, its networks included."""
+        return {
+            **super().get_config(),
+            "purifier": keras.saving.serialize_keras_object(self.purifier),
+            "classifiers": [keras.saving.serialize_keras_object(c) for c in self.classifiers],
+            "rule": self.rule,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuilds the model from ``get_config``, with fresh weights."""
+
+        def rebuild(nested: Any) -> Any:
+            return keras.saving.deserialize_keras_object(nested, custom_objects)
+
+        return cls(
+            **{
+                **config,
+                "purifier": rebuild(config["purifier"]),
+                "classifiers": [rebuild(nested) for nested in config["classifiers"]],
+            }
+        )
+
+
+def _check_members(
+    purifier: Purifier | None, classifiers: Sequence[keras.Model], rule: str
+) -> None:
+    if rule not in RULES:
+        raise ValueError(f"Unknown rule {rule!r}. Known: {', '.join(RULES)}.")
+    if len(classifiers) == 0 or (rule == "single" and len(classifiers) > 1):
+        wanted = "exactly one classifier" if rule == "single" else "at least one classifier"
+        raise ValueError(
+            f"Expected {wanted} for the rule {rule!r}, received {len(classifiers)}. Use the rule "
+            "'mean' for several."
+        )
+    inputs = {tuple(classifier.input_shape[1:]) for classifier in classifiers}
+    outputs = {tuple(classifier.output_shape[1:]) for classifier in classifiers}
+    if purifier is not None:
+        inputs.add(tuple(purifier.image_shape))
+    if len(inputs) > 1 or len(outputs) > 1:
+        raise ValueError(
+            "Expected purifier and classifiers for one image shape and one number of classes, "
+            f"received image shapes {sorted(inputs)} and output shapes {sorted(outputs)}. Build "
+            "all of them for the same data set."
+        )
+    for classifier in classifiers:
+        last = classifier.layers[-1]
+        activation = getattr(last, "activation", None)
+        if isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax:
+            raise ValueError(
+                f"Expected classifiers that end in logits, received {classifier.name!r}, which "
+                "ends in a softmax and would hide its gradient from an attack. Remove the "
+                "softmax."
+            )

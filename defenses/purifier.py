@@ -1,0 +1,298 @@
+"""The base class of every purifier.
+
+A purifier maps images to images: it takes what may be an attacked image and returns what the
+clean one may have looked like. The rest of the project knows a purifier by this class alone.
+
+This module imports no backend. ``tensorflow`` is imported inside the training steps only, so a
+saved purifier loads and purifies on any Keras backend.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from defenses.batches import predict_in_batches, reset_seed_generators, validate_images
+from defenses.phases import Batch, Losses, Phase, step_objective
+
+__all__ = ["Phase", "Purifier"]
+
+
+class Purifier(keras.Model, abc.ABC):
+    """Maps images to images; every defense that cleans its input derives from it.
+
+    A subclass makes its networks in ``__init__``, ends it with ``finish_building()``, and gives
+    ``call``, ``image_shape``, ``for_images``, ``get_config`` and ``from_config``. One that trains
+    also gives ``loss_names``, loss methods, ``phases`` and an explicit ``train_step``.
+
+    Training data. ``fit(dataset)`` takes a ``keras.utils.PyDataset`` whose items are dicts keyed
+    by ``batch_keys`` (or one-element tuples of such a dict), or a dict of arrays:
+    ``"clean"`` and ``"adversarial"`` are float32 images in [0, 1], ``"label"`` are integers of
+    shape ``(batch,)``. Logged losses are means over the images of the epoch.
+
+    Loss methods return a dict of batch-mean scalars with the total under ``"loss"``. They are
+    never called ``losses``: that name is a property of every Keras layer.
+
+    Attributes:
+        batch_keys: What a training batch holds.
+        loss_names: Every logged loss. Where phases share the name ``"loss"``, it is declared and
+            logged as ``"<phase>_loss"``.
+        is_stochastic: Whether two purifications of one image differ, so that an attack has to
+            average over them.
+        differentiable: Whether a gradient flows to the input; if not, an attack needs BPDA.
+
+    Call arguments:
+        images: float32 ``(batch, height, width, channels)`` in [0, 1].
+        training: Whether dropout, batch statistics and sampling behave as in training.
+
+    Returns:
+        Purified images, shape of the input, in [0, 1].
+    """
+
+    batch_keys: tuple[str, ...] = ("clean",)
+    loss_names: tuple[str, ...] = ()
+    is_stochastic: bool = False
+    differentiable: bool = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._loss_trackers = {name: keras.metrics.Mean(name=name) for name in self.loss_names}
+
+    @classmethod
+    @abc.abstractmethod
+    def for_images(
+        cls,
+        input_shape: tuple[int, int, int],
+        num_classes: int = 10,
+        *,
+        width: float = 1.0,
+        seed: int = 0,
+        **arguments: Any,
+    ) -> Self:
+        """Builds the published architecture for images of one shape.
+
+        Args:
+            input_shape: ``(height, width, channels)``.
+            num_classes: Number of classes, for purifiers that are conditioned on one.
+            width: Factor on every hidden channel count; 1 is the published network.
+            seed: Seeds initial weights, dropout and sampling.
+            **arguments: Passed on to the constructor and the networks.
+
+        Returns:
+            A built purifier, ready to train or to purify.
+        """
+
+    @property
+    @abc.abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)`` of the images this purifier takes and returns."""
+
+    @abc.abstractmethod
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Purifies a batch of images in [0, 1]; see the class docstring."""
+
+    def finish_building(self) -> None:
+        """Builds the model for ``image_shape``; an unbuilt model would save without weights."""
+        self.build((None, *self.image_shape))
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates whatever variables are missing, by a run on symbolic images."""
+        if not self.built:
+            self.call(keras.KerasTensor(tuple(input_shape)))
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """A purified batch has the shape of the batch."""
+        return tuple(input_shape)
+
+    # ------------------------------------------------------------------ purifying
+
+    def purify(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+        """Purifies an array of any length, in compiled batches of one size.
+
+        The last batch is padded, so no length causes a new compilation. A stochastic purifier
+        draws anew at each call; ``reset_randomness`` makes a call repeatable, for the same
+        images in the same order at the same ``batch_size``.
+
+        Args:
+            images: Float array ``(num_images, height, width, channels)`` in [0, 1].
+            batch_size: Largest number of images in a batch.
+
+        Returns:
+            float32 array of the same shape, in [0, 1].
+
+        Raises:
+            ValueError: If the images are of another shape, kind or range, not finite, or none;
+                or if a purified image is not finite.
+        """
+        checked = validate_images(images, self.image_shape)
+        purified = predict_in_batches(self.predict_on_batch, checked, batch_size)
+        if not np.isfinite(purified).all():
+            raise ValueError(
+                f"Expected finite purified images, received NaN or infinity from "
+                f"{type(self).__name__}. Its weights are probably damaged: train it again at a "
+                "lower learning rate."
+            )
+        return np.clip(purified, 0.0, 1.0).astype("float32", copy=False)
+
+    def reset_randomness(self, seed: int) -> None:
+        """Restarts every random stream of the purifier (sampling, dropout) from one seed."""
+        reset_seed_generators(self, seed)
+
+    # ------------------------------------------------------------------ training
+
+    def phases(self) -> list[Phase]:
+        """The updates of one training step, in order; none for a purifier without training."""
+        return []
+
+    def compile(  # the signature is Keras's, less what a purifier fixes itself
+        self,
+        optimizer: keras.optimizers.Optimizer | str = "adam",
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        steps_per_execution: int = 1,
+    ) -> None:
+        """Takes the optimizer and creates its state, so all variables exist before ``fit``.
+
+        A subclass with several optimizers stores each under its name first and passes one on.
+
+        Args:
+            optimizer: A Keras optimizer, or the name of one.
+            run_eagerly: Whether to run steps without compiling them.
+            jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
+            steps_per_execution: Batches per compiled call.
+        """
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+        )
+        for phase in self.phases():
+            if not phase.optimizer.built:
+                phase.optimizer.build(list(phase.variables))
+
+    def read_batch(self, data: Any) -> Batch:
+        """Returns a training batch as a dict, after checking that nothing is missing.
+
+        Raises:
+            ValueError: If the batch is not a dict or lacks one of ``batch_keys``.
+        """
+        batch = data[0] if isinstance(data, list | tuple) and len(data) == 1 else data
+        received = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+        if not isinstance(batch, Mapping) or not set(self.batch_keys) <= set(batch):
+            raise ValueError(
+                f"Expected a batch as a dict with the keys {list(self.batch_keys)}, received "
+                f"{received}. Pass a keras.utils.PyDataset whose items are such dicts, or a "
+                "dict of arrays."
+            )
+        return batch
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One training step; subclasses write theirs out, equal to the one from the phases."""
+        return self.phase_train_step(data)
+
+    def phase_train_step(self, data: Any) -> dict[str, Any]:
+        """One training step made from ``phases()`` alone.
+
+        Returns:
+            The running epoch means of all losses, by name.
+        """
+        import tensorflow as tf
+
+        batch = self.read_batch(data)
+        for phase in self.phases():
+            with tf.GradientTape() as tape:
+                losses, auxiliary = phase.evaluate(batch, training=True)
+                objective = step_objective(losses["loss"], phase.optimizer)
+            gradients = tape.gradient(objective, list(phase.variables))
+            phase.optimizer.apply_gradients(zip(gradients, phase.variables, strict=True))
+            if phase.after is not None:
+                phase.after(auxiliary)
+            self.track(losses, batch, phase.name)
+        return self.tracked_losses()
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Computes the losses of every phase in inference mode and moves nothing."""
+        batch = self.read_batch(data)
+        for phase in self.phases():
+            losses, _ = phase.evaluate(batch, training=False)
+            self.track(losses, batch, phase.name)
+        return self.tracked_losses()
+
+    def track(self, losses: Losses, batch: Batch, phase_name: str) -> None:
+        """Adds batch-mean losses to the epoch means, weighted by the size of the batch.
+
+        Raises:
+            ValueError: If a loss is not declared in ``loss_names``.
+        """
+        batch_size = ops.shape(batch[self.batch_keys[0]])[0]
+        for key, value in losses.items():
+            shared = key == "loss" and "loss" not in self._loss_trackers
+            name = f"{phase_name}_loss" if shared else key
+            if name not in self._loss_trackers:
+                raise ValueError(
+                    f"Expected a loss named in loss_names {list(self.loss_names)}, received "
+                    f"{name!r}. Declare it in {type(self).__name__}.loss_names."
+                )
+            self._loss_trackers[name].update_state(value, sample_weight=batch_size)
+
+    def tracked_losses(self) -> dict[str, Any]:
+        """The epoch means so far, by loss name."""
+        return {name: tracker.result() for name, tracker in self._loss_trackers.items()}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """One mean per loss; Keras resets them at the start of each epoch."""
+        return list(self._loss_trackers.values())
+
+    # ------------------------------------------------------------------ saving
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Nothing: a saved purifier carries no optimizer."""
+        return {}
+
+    def save(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True, **arguments: Any
+    ) -> None:
+        """Writes the purifier alone, without optimizers, to one ``.keras`` file.
+
+        ``keras.saving.load_model(path, compile=False)`` reads it back in safe mode, once
+        ``defenses`` is imported. The file is written beside its place and moved there whole, so
+        an interrupted call leaves no unreadable file.
+
+        Args:
+            filepath: Where to write; ends in ``.keras``.
+            overwrite: Whether an existing file may be replaced.
+            **arguments: Passed on to Keras.
+
+        Raises:
+            ValueError: If the path does not end in ``.keras``, or is taken and ``overwrite`` is
+                False.
+        """
+        path = Path(filepath)
+        if path.suffix != ".keras":
+            raise ValueError(
+                f"Expected a path that ends in .keras, received {str(path)!r}. Other formats "
+                "load without Keras's safe mode."
+            )
+        if path.exists() and not overwrite:
+            raise ValueError(
+                f"Expected a free path, received {str(path)!r}, which exists. Pass "
+                "overwrite=True to replace it."
+            )
+        bare = type(self).from_config(self.get_config())
+        bare.set_weights(self.get_weights())
+        beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+        try:
+            keras.saving.save_model(bare, beside, **arguments)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)

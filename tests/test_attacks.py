@@ -1,0 +1,603 @@
+"""Gradient attacks against closed forms, against CleverHans itself and against a second library."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import weakref
+from typing import ClassVar
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from attack_helpers import accuracy, digits_cnn, grey_images, linear_classifier, predictions
+from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
+from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
+from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+from cleverhans.tf2.utils import compute_gradient
+
+from attacks import (
+    Attack,
+    AttackFailedError,
+    ThreatModel,
+    attack_names,
+    attack_random_member,
+    get_attack,
+)
+from attacks.attacked_model import batch_seed
+from attacks.gradient import BIM, FGSM, MIFGSM, PGD
+from attacks.threat_models import draw_members
+
+GRADIENT_ATTACKS = ["fgsm", "bim", "pgd", "mi_fgsm"]
+# Small settings for the tests that are about the frame, not about strength.
+QUICK = {
+    "carlini_wagner": {"max_iterations": 60, "learning_rate": 0.05, "binary_search_steps": 4},
+    "carlini_wagner_cleverhans": {
+        "max_iterations": 40,
+        "learning_rate": 0.05,
+        "binary_search_steps": 2,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return digits_cnn()
+
+
+def quick(name: str) -> Attack:
+    return get_attack(name, **QUICK.get(name, {}))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def linear_gradient(images, labels, weights, bias) -> np.ndarray:
+    """Cross-entropy gradient of a linear classifier, by hand: W (p - onehot)."""
+    flat = images.reshape(len(images), -1).astype("float64")
+    residual = softmax(flat @ weights + bias) - np.eye(weights.shape[1])[labels]
+    return (residual @ weights.T).reshape(images.shape)
+
+
+# Closed forms on a linear classifier
+
+
+def test_fgsm_on_two_classes_steps_along_the_sign_of_the_weight_difference():
+    model, weights, _ = linear_classifier(2)
+    images = grey_images(7)
+    labels = predictions(model, images)
+    assert set(labels) == {0, 1}
+    away = np.where(labels == 0, 1.0, -1.0)[:, None] * (weights[:, 1] - weights[:, 0])
+    expected = images + 0.1 * np.sign(away).reshape(images.shape)
+    np.testing.assert_allclose(FGSM()(model, images, labels, 0.1), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_fgsm_on_many_classes_follows_the_gradient_by_hand(targeted):
+    model, weights, bias = linear_classifier(5)
+    images = grey_images(9)
+    labels = predictions(model, images)
+    targets = (labels + 2) % 5
+    goal = targets if targeted else labels
+    direction = np.sign(linear_gradient(images, goal, weights, bias)) * (-1 if targeted else 1)
+    result = FGSM()(model, images, labels, 0.05, target_labels=targets if targeted else None)
+    np.testing.assert_allclose(result, images + 0.05 * direction, atol=1e-6)
+
+
+def test_fgsm_in_l2_moves_epsilon_along_the_gradient():
+    model, weights, bias = linear_classifier(3)
+    images = grey_images(5)
+    labels = predictions(model, images)
+    gradient = linear_gradient(images, labels, weights, bias)
+    unit = gradient / np.sqrt((gradient**2).sum(axis=(1, 2, 3), keepdims=True))
+    result = FGSM(norm="l2")(model, images, labels, 0.3)
+    np.testing.assert_allclose(result, images + 0.3 * unit, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bim", "pgd", "mi_fgsm"])
+def test_iterative_attacks_end_in_the_corner_where_the_model_is_linear(name):
+    model, weights, _ = linear_classifier(2)
+    images = grey_images(6)
+    labels = predictions(model, images)
+    away = np.where(labels == 0, 1.0, -1.0)[:, None] * (weights[:, 1] - weights[:, 0])
+    corner = images + 0.1 * np.sign(away).reshape(images.shape)
+    np.testing.assert_allclose(get_attack(name)(model, images, labels, 0.1), corner, atol=1e-6)
+
+
+def test_bim_with_one_step_is_fgsm_bit_for_bit(digits):
+    model, images, labels = digits
+    one_step = BIM(num_steps=1)(model, images, labels, 0.1)
+    np.testing.assert_allclose(one_step, FGSM()(model, images, labels, 0.1), atol=1e-7)
+
+
+def test_momentum_without_memory_is_bim(digits):
+    model, images, labels = digits
+    without = MIFGSM(num_steps=5, decay_factor=0.0)(model, images, labels, 0.1)
+    np.testing.assert_allclose(without, BIM(num_steps=5)(model, images, labels, 0.1), atol=1e-6)
+
+
+def test_momentum_remembers(digits):
+    model, images, labels = digits
+    without = MIFGSM(num_steps=5, decay_factor=0.0)(model, images, labels, 0.1)
+    assert np.mean(MIFGSM(num_steps=5)(model, images, labels, 0.1) != without) > 0.05
+
+
+def test_targeted_fgsm_raises_the_probability_of_the_target():
+    model, _, _ = linear_classifier(4)
+    images = grey_images(8)
+    labels = predictions(model, images)
+    targets = (labels + 1) % 4
+    result = FGSM()(model, images, labels, 0.1, target_labels=targets)
+    rows = np.arange(len(images))
+    before = softmax(np.asarray(model(images)))[rows, targets]
+    after = softmax(np.asarray(model(result)))[rows, targets]
+    assert (after > before).all()
+
+
+# Against CleverHans, called directly
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("name", GRADIENT_ATTACKS)
+def test_adapters_return_cleverhans_bit_for_bit(digits, name, targeted, norm):
+    model, images, labels = digits
+    images, labels, epsilon = images[:20], labels[:20], 0.2 if norm == "linf" else 1.5
+    targets = (labels + 3) % 10
+    order = np.inf if norm == "linf" else 2
+    common = {"clip_min": 0.0, "clip_max": 1.0, "targeted": targeted, "sanity_checks": False}
+    common["y"] = tf.constant(targets if targeted else labels)
+    if name == "fgsm":
+        attack = FGSM(norm=norm)
+        expected = fast_gradient_method(model, images, epsilon, order, **common)
+    elif name == "bim":
+        attack = BIM(norm=norm, num_steps=4, step_size=0.05)
+        expected = basic_iterative_method(model, images, epsilon, 0.05, 4, order, **common)
+    elif name == "pgd":
+        attack = PGD(norm=norm, num_steps=4, step_size=0.05)
+        tf.random.set_seed(batch_seed(3, 0))
+        expected = projected_gradient_descent(
+            model,
+            tf.constant(images),
+            epsilon,
+            0.05,
+            4,
+            order,
+            rand_init=True,
+            rand_minmax=epsilon,
+            **common,
+        )
+    else:
+        attack = MIFGSM(norm=norm, num_steps=4, step_size=0.05, decay_factor=0.9)
+        expected = momentum_iterative_method(
+            model, tf.constant(images), epsilon, 0.05, 4, order, decay_factor=0.9, **common
+        )
+    result = attack(
+        model, images, labels, epsilon, target_labels=targets if targeted else None, seed=3
+    )
+    np.testing.assert_array_equal(result, expected.numpy())
+
+
+def test_the_step_follows_epsilon_and_never_exceeds_it():
+    assert BIM(num_steps=10).step_for(0.2) == pytest.approx(0.05)
+    assert BIM(num_steps=2).step_for(0.2) == 0.2
+    assert BIM(step_size=0.05).step_for(0.3) == 0.05
+    assert BIM(step_size=0.05).step_for(0.02) == 0.02
+
+
+# Against a second library
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd"])
+def test_gradient_attacks_agree_with_the_adversarial_robustness_toolbox(digits, name):
+    evasion = pytest.importorskip("art.attacks.evasion")
+    estimators = pytest.importorskip("art.estimators.classification")
+    model, images, labels = digits
+    images, labels, epsilon, step = images[:40], labels[:40], 0.15, 0.03
+    estimator = estimators.TensorFlowV2Classifier(
+        model=model,
+        nb_classes=10,
+        input_shape=images.shape[1:],
+        loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        clip_values=(0.0, 1.0),
+    )
+    if name == "fgsm":
+        ours, theirs = FGSM(), evasion.FastGradientMethod(estimator, eps=epsilon)
+    elif name == "bim":
+        ours = BIM(num_steps=5, step_size=step)
+        theirs = evasion.BasicIterativeMethod(
+            estimator, eps=epsilon, eps_step=step, max_iter=5, verbose=False
+        )
+    else:
+        ours = PGD(num_steps=5, step_size=step, random_start=False)
+        theirs = evasion.ProjectedGradientDescent(
+            estimator, eps=epsilon, eps_step=step, max_iter=5, num_random_init=0, verbose=False
+        )
+    result = ours(model, images, labels, epsilon)
+    expected = theirs.generate(images, y=np.eye(10, dtype="float32")[labels])
+    # A pixel whose gradient is zero up to rounding may be given either sign.
+    assert np.mean(np.abs(result - expected) < 1e-5) > 0.995
+    assert accuracy(model, result, labels) == accuracy(model, expected, labels)
+
+
+# An undefended network must fall: the self-test of every attack
+
+
+def test_an_undefended_network_falls(digits):
+    model, images, labels = digits
+    assert accuracy(model, images, labels) >= 0.93
+    for name, limit in (("fgsm", 0.30), ("bim", 0.05), ("pgd", 0.05), ("mi_fgsm", 0.05)):
+        result = get_attack(name)(model, images, labels, 0.3)
+        assert accuracy(model, result, labels) <= limit, name
+
+
+def test_a_targeted_attack_reaches_its_target(digits):
+    model, images, labels = digits
+    targets = (labels + 1) % 10
+    result = PGD()(model, images, labels, 0.4, target_labels=targets)
+    assert accuracy(model, result, targets) >= 0.9
+
+
+# Budget, range and the identity
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rogue(Attack):
+    """Returns whatever it is told to, to see what the base class lets through."""
+
+    name: ClassVar[str] = "rogue"
+
+    factor: float = 10.0
+
+    def _perturb(self, victim, images, labels, epsilon, *, targeted, seed):
+        noise = np.random.default_rng(seed).normal(size=images.shape)
+        return images.astype("float64") + self.factor * noise
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_an_attack_that_ignores_its_budget_is_clipped(norm):
+    model, _, _ = linear_classifier(3)
+    images = np.random.default_rng(0).uniform(size=(11, 4, 4, 1)).astype("float32")
+    result = Rogue(norm=norm)(model, images, predictions(model, images), 0.2, batch_size=4)
+    delta = (result.astype("float64") - images).reshape(len(images), -1)
+    length = np.abs(delta).max(axis=1) if norm == "linf" else np.linalg.norm(delta, axis=1)
+    assert result.dtype == np.float32
+    assert length.max() <= 0.2 + 1e-6 and length.min() > 0.05
+    assert result.min() >= 0.0 and result.max() <= 1.0
+
+
+def test_an_attack_that_returns_nan_is_an_error():
+    model, _, _ = linear_classifier(3)
+    images = grey_images(4)
+    with pytest.raises(AttackFailedError, match="NaN"):
+        Rogue(factor=np.nan)(model, images, predictions(model, images), 0.2)
+
+
+def test_an_attack_that_does_nothing_is_an_error():
+    model, _, _ = linear_classifier(3)
+    images = grey_images(4)
+    labels = predictions(model, images)
+    with pytest.raises(AttackFailedError, match="changed none"):
+        Rogue(factor=0.0)(model, images, labels, 0.2)
+    unchanged = Rogue(factor=0.0)(model, images, labels, 0.2, require_change=False)
+    np.testing.assert_array_equal(unchanged, images)
+    # Where there was nothing to do, nothing done is right.
+    np.testing.assert_array_equal(Rogue(factor=0.0)(model, images, (labels + 1) % 3, 0.2), images)
+
+
+@pytest.mark.parametrize("name", attack_names())
+def test_range_budget_and_identity_hold_for_every_attack(digits, name):
+    model, images, labels = digits
+    images, labels = images[:13], labels[:13]
+    before = images.copy()
+    curve = quick(name).curve(model, images, labels, [0.0, 0.1, 0.25], batch_size=8)
+    np.testing.assert_array_equal(curve[0.0], images)
+    assert curve[0.0] is not images
+    np.testing.assert_array_equal(images, before)
+    for epsilon in (0.1, 0.25):
+        assert curve[epsilon].dtype == np.float32 and curve[epsilon].shape == images.shape
+        assert np.abs(curve[epsilon] - images).max() <= epsilon + 1e-6
+        assert curve[epsilon].min() >= 0.0 and curve[epsilon].max() <= 1.0
+        assert np.abs(curve[epsilon] - images).max() > 0.9 * epsilon
+
+
+@pytest.mark.parametrize("name", attack_names())
+def test_a_curve_equals_single_calls_and_repeats(digits, name):
+    model, images, labels = digits
+    images, labels, attack = images[:9], labels[:9], quick(name)
+    curve = attack.curve(model, images, labels, [0.1, 0.2], seed=5)
+    single = attack(model, images, labels, 0.2, seed=5)
+    np.testing.assert_array_equal(curve[0.2], single)
+
+
+def test_random_starts_follow_the_seed(digits):
+    model, images, labels = digits
+    attack = PGD(num_steps=1, step_size=0.01)
+    first = attack(model, images, labels, 0.2, seed=1)
+    assert np.mean(first != attack(model, images, labels, 0.2, seed=2)) > 0.5
+    halves = attack(model, images, labels, 0.2, seed=1, batch_size=50) - images
+    assert np.mean(halves[:50] == halves[50:]) < 0.5
+
+
+@pytest.mark.parametrize("name", ["fgsm", "bim", "mi_fgsm"])
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_the_padding_of_the_last_batch_changes_nothing(digits, name, batch_size):
+    model, images, labels = digits
+    images, labels = images[:23], labels[:23]
+    whole = get_attack(name)(model, images, labels, 0.1, batch_size=23)
+    parts = get_attack(name)(model, images, labels, 0.1, batch_size=batch_size)
+    assert np.mean(np.abs(whole - parts) < 1e-5) > 0.999
+
+
+def test_random_starts_do_not_depend_on_the_padding(digits):
+    model, images, labels = digits
+    attack = PGD(num_steps=2)
+    long = attack(model, images[:16], labels[:16], 0.1, batch_size=8)
+    short = attack(model, images[:11], labels[:11], 0.1, batch_size=8)
+    np.testing.assert_array_equal(short, long[:11])
+
+
+# Gradients that are not there
+
+
+@keras.saving.register_keras_serializable(package="test_attacks")
+class Through(keras.layers.Layer):
+    """Applies one of a few functions that break the gradient."""
+
+    def __init__(self, kind: str, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def call(self, inputs):
+        ops = keras.ops
+        if self.kind == "dead":
+            return ops.relu(inputs - 2.0)
+        if self.kind == "cut":
+            return ops.stop_gradient(inputs)
+        if self.kind == "jpeg":
+            images = tf.map_fn(lambda image: tf.image.adjust_jpeg_quality(image, 75), inputs)
+            return tf.ensure_shape(images, inputs.shape)
+        if self.kind == "nan":
+            return inputs + ops.sqrt(ops.relu(inputs - 2.0))
+        raise ValueError(self.kind)
+
+
+def broken_classifier(kind: str) -> keras.Model:
+    inputs = keras.Input((4, 4, 1))
+    hidden = keras.layers.Flatten()(inputs if kind == "softmax" else Through(kind)(inputs))
+    activation = "softmax" if kind == "softmax" else None
+    outputs = keras.layers.Dense(
+        3, activation=activation, bias_initializer=keras.initializers.RandomNormal(seed=0)
+    )(hidden)
+    return keras.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "mi_fgsm", "carlini_wagner"])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("dead", "zero"), ("cut", "None"), ("nan", "NaN"), ("softmax", "softmax")],
+)
+def test_a_broken_gradient_is_an_error_not_robustness(name, kind, message):
+    model, images = broken_classifier(kind), grey_images(6)
+    with pytest.raises(AttackFailedError, match=message):
+        quick(name)(model, images, predictions(model, images), 0.2)
+
+
+@pytest.mark.parametrize("name", attack_names())
+def test_jpeg_cannot_be_attacked_unnoticed(name):
+    inputs = keras.Input((4, 4, 1))
+    outputs = keras.layers.Dense(3)(keras.layers.Flatten()(Through("jpeg")(inputs)))
+    model, images = keras.Model(inputs, outputs), grey_images(3)
+    with pytest.raises(AttackFailedError, match="BPDA"):
+        quick(name)(model, images, predictions(model, images), 0.2)
+
+
+def test_the_cleverhans_carlini_wagner_notices_a_dead_gradient():
+    model, images = broken_classifier("dead"), grey_images(6)
+    with pytest.raises(AttackFailedError, match="changed none"):
+        quick("carlini_wagner_cleverhans")(model, images, predictions(model, images), 0.2)
+
+
+# Random models
+
+
+@keras.saving.register_keras_serializable(package="test_attacks")
+class Noise(keras.layers.Layer):
+    """Adds noise at inference, as a purifier that samples does."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator(7)
+
+    def call(self, inputs):
+        shape = keras.ops.shape(inputs)
+        return inputs + keras.random.normal(shape, stddev=0.3, seed=self.seed_generator)
+
+
+@pytest.mark.parametrize("name", ["bim", "pgd", "carlini_wagner"])
+def test_attacks_on_a_random_model_repeat_and_leave_its_generator_alone(name):
+    inputs = keras.Input((4, 4, 1))
+    hidden = keras.layers.Dense(12, activation="tanh")(keras.layers.Flatten()(Noise()(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(3)(hidden))
+    images, attack = grey_images(10), quick(name)
+    labels = predictions(model, images)
+    generator = next(layer for layer in model.layers if isinstance(layer, Noise)).seed_generator
+    state = np.array(generator.state)
+    first = attack(model, images, labels, 0.2, batch_size=4)
+    np.testing.assert_array_equal(np.array(generator.state), state)
+    model(images)
+    np.testing.assert_array_equal(attack(model, images, labels, 0.2, batch_size=4), first)
+    assert not np.array_equal(attack(model, images, labels, 0.2, batch_size=4, seed=1), first)
+
+
+# Tracing and memory
+
+
+def test_nothing_is_traced_twice_for_one_model():
+    model, _, _ = linear_classifier(3, seed=4)
+    images = grey_images(21)
+    labels = predictions(model, images)
+    PGD(num_steps=2)(model, images, labels, 0.1, batch_size=8)
+    traced = compute_gradient.experimental_get_tracing_count()
+    for name in ("fgsm", "bim", "pgd"):
+        for epsilon, count in ((0.05, 21), (0.2, 11)):
+            get_attack(name)(model, images[:count], labels[:count], epsilon, batch_size=8)
+    assert compute_gradient.experimental_get_tracing_count() == traced
+
+
+@pytest.mark.parametrize("name", attack_names())
+def test_an_attacked_model_can_be_freed(name):
+    model, _, _ = linear_classifier(3)
+    images = grey_images(4)
+    quick(name)(model, images, predictions(model, images), 0.2)
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((2, 4, 4), "float32")}, "shape"),
+        ({"images": np.zeros((0, 4, 4, 1), "float32")}, "at least one"),
+        ({"images": np.zeros((2, 4, 4, 1), "uint8")}, "float32"),
+        ({"images": np.full((2, 4, 4, 1), 255.0, "float32")}, "255"),
+        ({"images": np.full((2, 4, 4, 1), np.nan, "float32")}, "finite"),
+        ({"labels": np.zeros(2, "float32")}, "integers"),
+        ({"labels": np.zeros((2, 3), "int64")}, "one-hot"),
+        ({"labels": np.array([0, 3])}, r"\[0, 2\]"),
+        ({"labels": np.array([0, -1])}, r"\[0, 2\]"),
+        ({"labels": np.array([0])}, "one per image"),
+        ({"target_labels": np.array([0, 9])}, "target_labels"),
+        ({"epsilon": -0.1}, "epsilon"),
+        ({"epsilon": 8.0}, "255"),
+        ({"epsilon": float("nan")}, "epsilon"),
+        ({"epsilon": None}, "epsilon"),
+        ({"epsilon": "0.1"}, "epsilon"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_words(change, message):
+    model, _, _ = linear_classifier(3)
+    arguments = {"images": grey_images(2), "labels": np.array([0, 1]), "epsilon": 0.1} | change
+    with pytest.raises(ValueError, match=message):
+        FGSM()(model, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("fgsm", {"norm": "l1"}),
+        ("bim", {"num_steps": 0}),
+        ("pgd", {"step_size": 0.0}),
+        ("mi_fgsm", {"decay_factor": -1.0}),
+        ("carlini_wagner", {"confidence": -1.0}),
+        ("carlini_wagner", {"epsilon_mode": "stretch"}),
+        ("carlini_wagner_cleverhans", {"learning_rate": 0.0}),
+    ],
+)
+def test_wrong_hyperparameters_are_refused(name, fields):
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        get_attack(name, **fields)
+
+
+def test_the_registry_knows_its_names():
+    assert attack_names() == (*GRADIENT_ATTACKS, "carlini_wagner", "carlini_wagner_cleverhans")
+    with pytest.raises(ValueError, match="Known attacks: fgsm, bim"):
+        get_attack("deepfool2")
+    with pytest.raises(TypeError, match="stepsize"):
+        get_attack("pgd", stepsize=0.1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        get_attack("pgd").num_steps = 3
+
+
+def test_config_tells_everything_that_made_the_images():
+    assert get_attack("pgd", step_size=0.01).config() == {
+        "name": "pgd",
+        "norm": "linf",
+        "num_steps": 40,
+        "step_size": 0.01,
+        "random_start": True,
+    }
+    assert get_attack("pgd").num_gradients() == 40
+    assert get_attack("carlini_wagner").num_gradients() == 5000
+
+
+@pytest.mark.parametrize("name", attack_names())
+def test_progress_counts_up_to_the_number_of_images(digits, name):
+    model, images, labels = digits
+    seen: list[int] = []
+    quick(name).curve(
+        model, images[:10], labels[:10], [0.0, 0.1, 0.2], batch_size=4, progress=seen.append
+    )
+    assert seen == sorted(seen) and seen[-1] == 10 and len(seen) > 2
+
+
+# Threat models
+
+
+def test_every_threat_model_says_what_the_attacker_knows():
+    assert [str(model) for model in ThreatModel] == [
+        "oblivious",
+        "transfer",
+        "mixed",
+        "framework",
+        "adaptive",
+        "score",
+    ]
+    assert len({model.knowledge for model in ThreatModel}) == len(ThreatModel)
+    assert ThreatModel("framework") is ThreatModel.FRAMEWORK
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_each_image_is_attacked_on_the_member_drawn_for_it(as_function):
+    models = [linear_classifier(3, seed=seed)[0] for seed in range(4)]
+    images = grey_images(50)
+    labels = np.random.default_rng(0).integers(3, size=50)
+    seen: list[int] = []
+    curve, members = attack_random_member(
+        FGSM(),
+        models.__getitem__ if as_function else models,
+        images,
+        labels,
+        [0.0, 0.1],
+        seed=2,
+        num_members=4,
+        progress=seen.append,
+    )
+    assert seen[-1] == 50 and set(members) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(members, draw_members(50, 4, 2))
+    np.testing.assert_array_equal(curve[0.0], images)
+    for row, member in enumerate(members):
+        rows = slice(row, row + 1)
+        alone = FGSM()(models[member], images[rows], labels[rows], 0.1, require_change=False)
+        np.testing.assert_allclose(curve[0.1][rows], alone, atol=1e-6)
+
+
+def test_members_are_drawn_evenly_and_by_seed():
+    members = draw_members(12_000, 12, 0)
+    counts = np.bincount(members, minlength=12)
+    assert np.abs(counts - 1000).max() < 150
+    assert not np.array_equal(members, draw_members(12_000, 12, 1))
+
+
+def test_a_pool_that_cannot_be_attacked_is_an_error():
+    images = grey_images(12)
+    models = [broken_classifier("dead") for _ in range(3)]
+    labels = predictions(models[0], images)
+    for model in models[1:]:
+        model.set_weights(models[0].get_weights())
+    with pytest.raises(AttackFailedError, match="changed none"):
+        attack_random_member(FGSM(), models, images, labels, [0.1])
+    with pytest.raises(ValueError, match="at least one member"):
+        attack_random_member(FGSM(), [], images, labels, [0.1])

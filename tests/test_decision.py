@@ -1,0 +1,374 @@
+"""The vote, the Bayesian update and the voting analysis against worked examples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from defenses.decision import (
+    ConditionalTables,
+    majority_vote,
+    softmax_prior,
+    voting_analysis,
+)
+
+# Counts N[c, e_B, e_A] of a three-class example with ten images of each class.
+TOY_COUNTS = np.array(
+    [
+        [[8, 1, 0], [0, 1, 0], [0, 0, 0]],
+        [[0, 0, 0], [1, 7, 1], [0, 0, 1]],
+        [[0, 0, 0], [0, 0, 1], [0, 1, 8]],
+    ]
+)
+
+
+def toy_evidence() -> dict[str, np.ndarray]:
+    labels, votes, target = np.repeat(np.argwhere(TOY_COUNTS + 1 > 0), TOY_COUNTS.ravel(), axis=0).T
+    order = np.random.default_rng(0).permutation(len(labels))
+    return {
+        "labels": labels[order],
+        "target_predictions": target[order],
+        "votes": votes[order],
+    }
+
+
+def toy_tables(**arguments) -> ConditionalTables:
+    return ConditionalTables.fit(**toy_evidence(), num_classes=3, **arguments)
+
+
+def identity_tables(num_classes: int = 10) -> ConditionalTables:
+    every = np.arange(num_classes)
+    return ConditionalTables.fit(every, every, every, num_classes, smoothing=1e-9)
+
+
+# ---------------------------------------------------------------------- vote
+
+
+def test_unanimous_voters_win_whatever_is_drawn():
+    labels = np.arange(50) % 10
+    predictions = np.repeat(labels[:, None], 12, axis=1)
+    for num_drawn in (1, 2, 7, None):
+        np.testing.assert_array_equal(majority_vote(predictions, num_drawn, 0), labels)
+
+
+def test_full_vote_without_a_tie_is_the_mode_and_needs_no_luck():
+    predictions = np.array([[1, 1, 2], [0, 9, 9], [4, 4, 4]])
+    for seed in range(20):
+        np.testing.assert_array_equal(majority_vote(predictions, None, seed), [1, 9, 4])
+
+
+@pytest.mark.parametrize("labels", [(3, 7), (7, 3)])
+def test_a_two_way_tie_falls_evenly(labels):
+    predictions = np.tile([labels[0], labels[0], labels[1], labels[1], 0], (20_000, 1))
+    result = majority_vote(predictions, rng=0)
+    assert set(result) == {3, 7}
+    assert abs((result == 3).mean() - 0.5) < 0.02
+
+
+def test_a_three_way_tie_falls_evenly():
+    result = majority_vote(np.tile([2, 5, 8], (30_000, 1)), rng=0)
+    np.testing.assert_allclose(np.bincount(result)[[2, 5, 8]] / 30_000, 1 / 3, atol=0.015)
+
+
+def test_drawing_is_per_image_without_replacement_and_fair():
+    predictions = np.tile(np.arange(4), (40_000, 1))
+    single = majority_vote(predictions, 1, 0)
+    np.testing.assert_allclose(np.bincount(single) / 40_000, 0.25, atol=0.01)
+    # Of [0, 0, 1], two distinct voters give 0 with 1/3 (both zeros) + 2/3 * 1/2 (a tie).
+    pairs = majority_vote(np.tile([0, 0, 1], (40_000, 1)), 2, 0)
+    assert abs((pairs == 0).mean() - 2 / 3) < 0.01
+    # Any three of [1, 1, 1, 1, 0] hold two ones; with replacement 0 would win 1 time in 10.
+    assert (majority_vote(np.tile([1, 1, 1, 1, 0], (5_000, 1)), 3, 0) == 1).all()
+
+
+def test_every_label_was_cast_and_the_larger_count_wins():
+    predictions = np.random.default_rng(0).integers(0, 4, (2_000, 6))
+    result = majority_vote(predictions, rng=1)
+    counts = (predictions[:, :, None] == np.arange(4)).sum(axis=1)
+    np.testing.assert_array_equal(counts[np.arange(2_000), result], counts.max(axis=1))
+    drawn = majority_vote(predictions, 2, rng=1)
+    assert (predictions == drawn[:, None]).any(axis=1).all()
+
+
+def test_vote_repeats_with_its_seed_alone():
+    predictions = np.random.default_rng(0).integers(0, 10, (500, 12))
+    first = majority_vote(predictions, 3, np.random.default_rng(5))
+    np.testing.assert_array_equal(first, majority_vote(predictions, 3, 5))
+    assert (first != majority_vote(predictions, 3, 6)).any()
+    assert first.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("predictions", "num_drawn", "message"),
+    [
+        (np.zeros((3, 4)), None, "integers of shape"),
+        (np.zeros(3, int), None, "integers of shape"),
+        (np.zeros((3, 0), int), None, "integers of shape"),
+        (np.full((3, 4), -1), None, "from 0 upwards"),
+        (np.zeros((3, 4), int), 0, "num_drawn from 1 to the 4"),
+        (np.zeros((3, 4), int), 5, "num_drawn from 1 to the 4"),
+    ],
+)
+def test_vote_explains_bad_arguments(predictions, num_drawn, message):
+    with pytest.raises(ValueError, match=message):
+        majority_vote(predictions, num_drawn, 0)
+
+
+# ---------------------------------------------------------------------- Bayesian update
+
+
+def test_tables_of_the_worked_example():
+    tables = toy_tables()
+    np.testing.assert_allclose(
+        tables.vote_given_class, np.array([[10, 2, 1], [1, 10, 2], [1, 2, 10]]) / 13
+    )
+    # p(e_A | e_B = 0, c = 0) from counts (8, 1, 0); axes are (e_B, c, e_A).
+    np.testing.assert_allclose(tables.target_given_vote_and_class[0, 0], np.array([9, 2, 1]) / 12)
+    np.testing.assert_allclose(tables.target_given_vote_and_class[1, 2], np.array([1, 1, 2]) / 4)
+    np.testing.assert_allclose(tables.target_given_vote_and_class[0, 1], 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("target", "vote", "posterior"),
+    [
+        (0, 0, (0.918, 0.041, 0.041)),
+        (0, 1, (0.1875, 0.625, 0.1875)),
+        (2, 1, (0.158, 0.526, 0.316)),
+        (1, 0, (0.714, 0.143, 0.143)),
+    ],
+)
+def test_posteriors_of_the_worked_example(target, vote, posterior):
+    evidence = np.array([target]), np.array([vote])
+    tables = toy_tables()
+    np.testing.assert_allclose(tables.posterior(*evidence)[0], posterior, atol=6e-4)
+    assert tables.decide(*evidence)[0] == vote
+
+
+def test_backoff_cell_by_hand():
+    tables = toy_tables(backoff=True)
+    coarse = (np.array([8, 2, 0]) + 1) / 13  # p(e_A | c = 0)
+    np.testing.assert_allclose(
+        tables.target_given_vote_and_class[0, 0],
+        (np.array([8, 1, 0]) + 10 * coarse) / (9 + 10),
+    )
+    np.testing.assert_allclose(tables.target_given_vote_and_class[2, 0], coarse)
+    np.testing.assert_allclose(tables.vote_given_class, toy_tables().vote_given_class)
+
+
+@pytest.mark.parametrize("backoff", [False, True])
+def test_rows_are_positive_and_sum_to_one(backoff):
+    rng = np.random.default_rng(0)
+    labels, target, votes = rng.integers(0, 10, (3, 300))
+    tables = ConditionalTables.fit(labels, target, votes, backoff=backoff)
+    for table in (tables.vote_given_class, tables.target_given_vote_and_class):
+        np.testing.assert_allclose(table.sum(axis=-1), 1.0, atol=1e-12)
+        assert (table > 0).all()
+    posterior = tables.posterior(target, votes)
+    assert posterior.shape == (300, 10)
+    np.testing.assert_allclose(posterior.sum(axis=1), 1.0, atol=1e-12)
+
+
+def test_posterior_agrees_with_the_formula_cell_by_cell():
+    rng = np.random.default_rng(1)
+    labels, target, votes = rng.integers(0, 4, (3, 200))
+    tables = ConditionalTables.fit(labels, target, votes, 4)
+    prior = rng.random((200, 4))
+    posterior = tables.posterior(target, votes, prior)
+    for i in range(0, 200, 17):
+        terms = [
+            tables.target_given_vote_and_class[votes[i], c, target[i]]
+            * tables.vote_given_class[c, votes[i]]
+            * prior[i, c]
+            for c in range(4)
+        ]
+        np.testing.assert_allclose(posterior[i], np.array(terms) / sum(terms), rtol=1e-10)
+
+
+def test_identity_tables_keep_agreeing_evidence():
+    every = np.arange(10)
+    np.testing.assert_array_equal(identity_tables().decide(every, every), every)
+
+
+def test_scale_of_the_prior_is_irrelevant_and_a_one_hot_prior_decides():
+    tables = toy_tables()
+    target, vote = np.array([0, 1, 2]), np.array([0, 0, 1])
+    prior = np.array([0.2, 0.5, 0.3])
+    np.testing.assert_allclose(
+        tables.posterior(target, vote, prior), tables.posterior(target, vote, 1e-30 * prior)
+    )
+    for forced in range(3):
+        one_hot = np.eye(3)[forced]
+        np.testing.assert_allclose(
+            tables.posterior(target, vote, one_hot), np.tile(one_hot, (3, 1))
+        )
+        np.testing.assert_array_equal(tables.decide(target, vote, one_hot), forced)
+    uniform = np.full((3, 3), 7.0)
+    np.testing.assert_allclose(
+        tables.posterior(target, vote, uniform), tables.posterior(target, vote)
+    )
+
+
+def test_lookup_is_every_decision_in_order_of_target_then_vote():
+    tables = toy_tables()
+    lookup = tables.lookup()
+    assert lookup.shape == (3, 3)
+    for target in range(3):
+        for vote in range(3):
+            assert lookup[target, vote] == tables.decide(np.array([target]), np.array([vote]))[0]
+    # A vote that carries nothing leaves the decision to the target: axes must not be swapped.
+    rng = np.random.default_rng(0)
+    labels = np.arange(3_000) % 3
+    informed = ConditionalTables.fit(labels, labels, rng.integers(0, 3, 3_000), 3)
+    np.testing.assert_array_equal(informed.lookup(), np.tile(np.arange(3)[:, None], (1, 3)))
+
+
+def test_a_tie_goes_to_the_vote_then_to_the_lowest_class():
+    flat = ConditionalTables(np.full((3, 3), 1 / 3), np.full((3, 3, 3), 1 / 3))
+    every = np.arange(3)
+    np.testing.assert_array_equal(flat.decide(every[::-1], every), every)
+    without_vote = np.array([0.4, 0.3, 0.4])
+    np.testing.assert_array_equal(flat.decide(every, every, without_vote), [0, 0, 2])
+
+
+def test_tables_survive_a_file_without_pickle(tmp_path):
+    tables = toy_tables()
+    tables.save(tmp_path / "tables.npz")
+    with np.load(tmp_path / "tables.npz", allow_pickle=False) as file:
+        assert set(file) == {"vote_given_class", "target_given_vote_and_class"}
+    loaded = ConditionalTables.load(tmp_path / "tables.npz")
+    np.testing.assert_array_equal(loaded.vote_given_class, tables.vote_given_class)
+    np.testing.assert_array_equal(
+        loaded.target_given_vote_and_class, tables.target_given_vote_and_class
+    )
+
+
+def test_softmax_prior_mixes_in_a_little_of_the_uniform():
+    prior = softmax_prior(np.array([[1000.0, 0.0], [0.0, np.log(3.0)]]))
+    np.testing.assert_allclose(prior[0], [0.9995, 0.0005])
+    np.testing.assert_allclose(prior[1], 0.999 * np.array([0.25, 0.75]) + 0.0005)
+    np.testing.assert_allclose(softmax_prior(np.zeros((1, 4)), 0.0), 0.25)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: toy_tables(smoothing=0.0), "positive smoothing"),
+        (lambda: ConditionalTables.fit([0, 1], [0], [0, 1], 2), "one length"),
+        (lambda: ConditionalTables.fit(*np.zeros((3, 0), int), 2), "one length"),
+        (lambda: ConditionalTables.fit([0, 2], [0, 1], [0, 1], 2), "labels from 0 to 1"),
+        (lambda: ConditionalTables.fit([0, 1], [0.0, 1.0], [0, 1], 2), "integers"),
+        (lambda: toy_tables().posterior(np.array([0]), np.array([0, 1])), "one vote for each"),
+        (lambda: toy_tables().posterior(np.array([3]), np.array([0])), "from 0 to 2"),
+        (lambda: toy_tables().decide([0], [0], -np.ones(3)), "prior of at least 0"),
+        (lambda: toy_tables().decide([0], [0], np.ones(2)), "of shape"),
+        (lambda: toy_tables().decide([0], [0], np.zeros(3)), "rules every class out"),
+        (lambda: ConditionalTables(np.eye(2), np.full((2, 2, 2), 0.5)), "positive probabilities"),
+        (lambda: ConditionalTables(np.ones((2, 2)), np.ones((2, 2, 2))), "sum to 1"),
+        (lambda: ConditionalTables(np.ones((2, 3)), np.ones((2, 2, 2))), "of shape"),
+        (lambda: ConditionalTables.from_arrays({}), "Expected the arrays"),
+        (lambda: softmax_prior(np.array([[np.nan, 0.0]])), "finite logits"),
+        (lambda: softmax_prior(np.zeros((1, 2)), 2.0), "uniform_fraction"),
+    ],
+)
+def test_update_explains_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ---------------------------------------------------------------------- voting analysis
+
+# Six images of true class 0; three voters. The vote of all three is right on images 0 and 1,
+# wrong on 2 and 3 (unanimously on 3), tied three ways on 4 and unanimously right on 5.
+ANALYSED = np.array(
+    [
+        [0, 0, 1],
+        [0, 2, 0],
+        [1, 1, 0],
+        [1, 1, 1],
+        [0, 1, 2],
+        [0, 0, 0],
+    ]
+)
+
+
+def test_voting_analysis_of_three_voters_by_hand():
+    result = voting_analysis(ANALYSED, np.zeros(6, int), [3], rng=0)[3]
+    # Voter 0 errs on 2, 3: none recovered. Voter 1 on 1, 2, 3, 4: 1 and a third of 4.
+    # Voter 2 on 0, 3, 4: 0 and a third of 4.
+    assert result.recovery_rate == pytest.approx((0 + (1 + 1 / 3) / 4 + (1 + 1 / 3) / 3) / 3)
+    assert result.wrong_overlap == pytest.approx(1 / 3)  # image 3, of 3 wrong on average
+    assert result.correct_overlap == pytest.approx(1 / 3)  # image 5, of 3 right on average
+    assert (result.size, result.num_subsets) == (3, 1)
+
+
+def test_voting_analysis_enumerates_small_sets_of_pairs():
+    result = voting_analysis(ANALYSED, np.zeros(6, int), (2, 3), rng=0)
+    assert list(result) == [2, 3]
+    assert result[2].num_subsets == 3
+    # Pairs (0,1), (0,2), (1,2): same wrong label on {2,3}, {3}, {3}.
+    expected = np.mean([2 / 3.0, 1 / 2.5, 1 / 3.5])
+    assert result[2].wrong_overlap == pytest.approx(expected)
+
+
+def test_a_vote_recovers_as_the_random_vote_does_on_average():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 400)
+    predictions = np.where(
+        rng.random((400, 4)) < 0.5, labels[:, None], rng.integers(0, 5, (400, 4))
+    )
+    expected = voting_analysis(predictions, labels, [4])[4].recovery_rate
+    wrong = predictions != labels[:, None]
+    rates = []
+    for seed in range(200):
+        recovered = majority_vote(predictions, rng=seed) == labels
+        rates.append(np.mean((wrong & recovered[:, None]).sum(axis=0) / wrong.sum(axis=0)))
+    assert np.mean(rates) == pytest.approx(expected, abs=0.005)
+
+
+def test_recovery_grows_and_overlaps_shrink_with_independent_voters():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 2_000)
+    right = rng.random((2_000, 12)) < 0.6
+    predictions = np.where(right, labels[:, None], rng.integers(0, 10, (2_000, 12)))
+    result = voting_analysis(predictions, labels, range(2, 13), rng=0)
+    assert result[7].num_subsets == 20
+    recovery = [result[v].recovery_rate for v in (3, 6, 9, 12)]
+    wrong = [result[v].wrong_overlap for v in (2, 3, 6)]
+    correct = [result[v].correct_overlap for v in (2, 3, 6)]
+    assert recovery == sorted(recovery)
+    assert wrong == sorted(wrong, reverse=True)
+    assert correct == sorted(correct, reverse=True)
+    assert result[2].correct_overlap == pytest.approx(0.64, abs=0.03)
+
+
+def test_identical_voters_recover_nothing_and_overlap_fully():
+    labels = np.zeros(8, int)
+    predictions = np.repeat(np.array([0, 0, 0, 1, 2, 3, 0, 0])[:, None], 5, axis=1)
+    result = voting_analysis(predictions, labels, [2, 5], rng=0)
+    for statistics in result.values():
+        assert statistics.recovery_rate == 0.0
+        assert statistics.wrong_overlap == 1.0
+        assert statistics.correct_overlap == 1.0
+
+
+def test_a_share_of_nothing_is_nan():
+    perfect = voting_analysis(np.zeros((4, 3), int), np.zeros(4, int), [2])[2]
+    assert math.isnan(perfect.recovery_rate)
+    assert math.isnan(perfect.wrong_overlap)
+    assert perfect.correct_overlap == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "sizes", "num_subsets", "message"),
+    [
+        (np.zeros(5, int), [2], 20, "one label for each"),
+        (np.zeros(6, int), [4], 20, "sizes from 1 to the 3"),
+        (np.zeros(6, int), [0], 20, "sizes from 1 to the 3"),
+        (np.zeros(6, int), [2], 0, "num_subsets"),
+    ],
+)
+def test_analysis_explains_bad_arguments(labels, sizes, num_subsets, message):
+    with pytest.raises(ValueError, match=message):
+        voting_analysis(ANALYSED, labels, sizes, num_subsets)
