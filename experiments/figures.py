@@ -47,8 +47,8 @@ def draw(
         The files written; none if the entry has no rows yet.
     """
     title = f"{entry.id}  {entry.title}  ({DATASET_LABELS.get(dataset, dataset)})"
-    examples = rows.folder / f"{entry.id}_{dataset}.npz"
-    stem = rows.root / "figures" / profile.name / f"{entry.id}_{dataset}"
+    examples = _examples(entry, dataset, rows)
+    stem = _stem(entry, dataset, profile, rows)
     if entry.drawing == "images":
         if not examples.is_file():
             return ()
@@ -57,3 +57,23 @@ def draw(
     if not entry.drawing or not selected:
         return ()
     return save_figure(_DRAWINGS[entry.drawing](selected, title, profile.cuts), stem)
+
+
+def state(entry: Entry, dataset: str, rows: RowStore) -> tuple[int, bool]:
+    """What an entry would be drawn from; equal states give equal figures."""
+    keys = [row.key for row in rows.read(entry.id) if row.dataset == dataset]
+    return hash(tuple(keys)), _examples(entry, dataset, rows).is_file()
+
+
+def drawn(entry: Entry, dataset: str, profile: Profile, rows: RowStore) -> bool:
+    """Whether the figure of an entry is there."""
+    stem = _stem(entry, dataset, profile, rows)
+    return all(stem.with_name(f"{stem.name}.{ending}").is_file() for ending in ("png", "pdf"))
+
+
+def _stem(entry: Entry, dataset: str, profile: Profile, rows: RowStore) -> Path:
+    return rows.root / "figures" / profile.name / f"{entry.id}_{dataset}"
+
+
+def _examples(entry: Entry, dataset: str, rows: RowStore) -> Path:
+    return rows.folder / f"{entry.id}_{dataset}.npz"

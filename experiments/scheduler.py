@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from results.report import write_report
 from tqdm import tqdm
 
 from experiments import datasets, figures
@@ -18,6 +17,7 @@ from experiments.config import Profile
 from experiments.evaluation import Study
 from experiments.training import TrainedModels
 from experiments.zoo import publish
+from results.report import write_report
 from results.rows import RowStore
 
 
@@ -78,8 +78,12 @@ def measure(run: Run) -> None:
         study = Study(run.profile, TrainedModels(plan, data, store, run.seed), run.rows)
         for number, entry in enumerate(entries, start=1):
             start = time.perf_counter()
+            before = figures.state(entry, name, run.rows)
             entry.run(study, entry.id)
-            _draw(run, entry, name)
+            if before != figures.state(entry, name, run.rows) or not figures.drawn(
+                entry, name, run.profile, run.rows
+            ):
+                _draw(run, entry, name)
             _say(
                 f"[{name} {number}/{len(entries)}] {entry.id}  {entry.title}: "
                 f"{time.perf_counter() - start:.1f} s"

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from attack_helpers import accuracy, digits_cnn, grey_images, linear_classifier, predictions
 from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
@@ -29,15 +28,17 @@ from attacks import (
 from attacks.attacked_model import batch_seed
 from attacks.gradient import BIM, FGSM, MIFGSM, PGD
 from attacks.threat_models import draw_members
+from tests.attack_helpers import accuracy, digits_cnn, grey_images, linear_classifier, predictions
 
 GRADIENT_ATTACKS = ["fgsm", "bim", "pgd", "mi_fgsm"]
 # Small settings for the tests that are about the frame, not about strength.
 QUICK = {
     "carlini_wagner": {"max_iterations": 60, "learning_rate": 0.05, "binary_search_steps": 4},
     "carlini_wagner_cleverhans": {
-        "max_iterations": 40,
-        "learning_rate": 0.05,
-        "binary_search_steps": 2,
+        "max_iterations": 30,
+        "learning_rate": 0.1,
+        "binary_search_steps": 1,
+        "initial_const": 0.1,
     },
 }
 

@@ -7,7 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from model_helpers import (
+
+from models.autoencoders import DECODER_VARIANTS, sfl_vae_decoder, sfl_vae_encoder
+from tests.model_helpers import (
     COLOUR,
     GREY,
     images,
@@ -15,8 +17,6 @@ from model_helpers import (
     num_trainable,
     same_weights,
 )
-
-from models.autoencoders import DECODER_VARIANTS, sfl_vae_decoder, sfl_vae_encoder
 
 
 @pytest.mark.parametrize(("shape", "count"), [(COLOUR, 6_954_816), (GREY, 6_952_768)])

@@ -8,14 +8,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from attack_helpers import (
-    accuracy,
-    digits_cnn,
-    grey_images,
-    lengths,
-    linear_classifier,
-    predictions,
-)
 from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
 
 from attacks import AttackFailedError, get_attack
@@ -23,6 +15,14 @@ from attacks.attacked_model import attacked_model
 from attacks.carlini_wagner import CarliniWagner
 from attacks.carlini_wagner_cleverhans import CarliniWagnerCleverHans
 from attacks.carlini_wagner_search import Search
+from tests.attack_helpers import (
+    accuracy,
+    digits_cnn,
+    grey_images,
+    lengths,
+    linear_classifier,
+    predictions,
+)
 
 # Enough to converge on a linear model.
 EXACT = CarliniWagner(

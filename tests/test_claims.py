@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from synthetic_rows import EPSILONS, accuracy_row, chapter_rows, distance_rows
 
 from results import claims
 from results.comparisons import claims_table, share_verdict
+from tests.synthetic_rows import EPSILONS, accuracy_row, chapter_rows, distance_rows
 
 ATTACKS = ("fgsm", "bim", "pgd", "carlini_wagner")
 

@@ -8,9 +8,6 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_helpers import (
-    ROOT,
-)
 
 from models.layers import (
     ClipLogVariance,
@@ -19,6 +16,9 @@ from models.layers import (
     Sampling,
     check_image_shape,
     scaled,
+)
+from tests.model_helpers import (
+    ROOT,
 )
 
 

@@ -13,18 +13,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_helpers import (
-    COLOUR,
-    GREY,
-    ROOT,
-    SMALL_VOTERS,
-    images,
-    kernels_of,
-    layers_of,
-    num_trainable,
-    same_weights,
-    small,
-)
 
 from models import densenet, resnet, wide_resnet
 from models.autoencoders import sfl_vae_decoder, sfl_vae_encoder
@@ -38,6 +26,18 @@ from models.registry import (
     VOTERS,
     build_classifier,
     classifier_names,
+)
+from tests.model_helpers import (
+    COLOUR,
+    GREY,
+    ROOT,
+    SMALL_VOTERS,
+    images,
+    kernels_of,
+    layers_of,
+    num_trainable,
+    same_weights,
+    small,
 )
 
 

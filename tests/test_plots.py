@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from synthetic_rows import (
+
+from results import image_grids, plots
+from results.curves import accuracy_curves, primary, value_curves
+from results.labels import curve_label
+from results.paper import printed_accuracy, table_value, text_value
+from results.statistics import mean, wilson_interval
+from results.style import PALETTE, cycle_style, figure_bytes, save_figure
+from tests.synthetic_rows import (
     EPSILONS,
     accuracy_row,
     chapter_rows,
@@ -19,13 +26,6 @@ from synthetic_rows import (
     sweep_rows,
     voting_rows,
 )
-
-from results import image_grids, plots
-from results.curves import accuracy_curves, primary, value_curves
-from results.labels import curve_label
-from results.paper import printed_accuracy, table_value, text_value
-from results.statistics import mean, wilson_interval
-from results.style import PALETTE, cycle_style, figure_bytes, save_figure
 
 CURVES = ["no defense", "SFL-VAE + target", "mean single voter", "vote (of 3)",
           "vote (of 3) + Bayes"]  # fmt: skip

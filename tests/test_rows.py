@@ -7,7 +7,6 @@ import warnings as python_warnings
 from pathlib import Path
 
 import pytest
-from synthetic_rows import row
 
 from results import files, rows
 from results.rows import (
@@ -21,6 +20,7 @@ from results.rows import (
     row_key,
     write_atomically,
 )
+from tests.synthetic_rows import row
 
 
 def test_columns_are_the_published_ones():

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic_rows import accuracy_row, chapter_rows, distance_rows, row, sweep_rows, voting_rows
 
 from results import tables
 from results.image_grids import save_examples
 from results.report import report_tables, write_report
 from results.rows import RowStore
 from results.sections import sections
+from tests.synthetic_rows import (
+    accuracy_row,
+    chapter_rows,
+    distance_rows,
+    row,
+    sweep_rows,
+    voting_rows,
+)
 
 
 def cells(table: str) -> list[list[str]]:

@@ -7,7 +7,13 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
-from model_helpers import (
+
+from models import densenet, resnet, wide_resnet
+from models.classifiers import classifier_b
+from models.registry import (
+    build_classifier,
+)
+from tests.model_helpers import (
     COLOUR,
     GREY,
     images,
@@ -15,12 +21,6 @@ from model_helpers import (
     layers_of,
     num_trainable,
     small,
-)
-
-from models import densenet, resnet, wide_resnet
-from models.classifiers import classifier_b
-from models.registry import (
-    build_classifier,
 )
 
 
