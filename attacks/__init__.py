@@ -1,0 +1,21 @@
+"""Attacks: frozen hyper-parameters, called on a model, images, labels and a budget.
+
+Images are float32 NHWC in [0, 1], labels integers, models end in logits. Nothing here knows of
+defenses: a defended classifier is attacked like any other model.
+"""
+
+from __future__ import annotations
+
+from attacks.attack import Attack
+from attacks.registry import attack_names, get_attack
+from attacks.threat_models import ThreatModel, attack_random_member
+from attacks.validation import AttackFailedError
+
+__all__ = [
+    "Attack",
+    "AttackFailedError",
+    "ThreatModel",
+    "attack_names",
+    "attack_random_member",
+    "get_attack",
+]

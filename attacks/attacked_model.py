@@ -1,0 +1,133 @@
+"""What an attack sees of a model: one stable callable, fixed batch shapes, seeded randomness."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from attacks.validation import AttackFailedError, Job, check_logits
+
+
+class AttackedModel:
+    """One stable callable from images to logits per model, shared by all attacks on it.
+
+    CleverHans and TensorFlow retrace for every new callable they are given, so each model gets
+    one, for as long as it lives. The model itself is referenced weakly: attacking a model does
+    not keep it alive.
+
+    Args:
+        model: a classifier that maps `(batch, height, width, channels)` images in [0, 1] to
+            `(batch, classes)` logits.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = weakref.ref(model)
+        self._predict = tf.function(lambda images: self(images), reduce_retracing=True)
+        self.num_classes: int | None = None
+        self.compiled: dict[Any, Any] = {}
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns the `(batch, classes)` logits of the model in inference mode."""
+        model = self._model()
+        if model is None:
+            raise ReferenceError("The attacked model no longer exists; keep a reference to it.")
+        return model(images, training=False)
+
+    def predict(self, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """Returns the `(num_images, classes)` logits, computed batch by batch."""
+        logits = [
+            self._predict(tf.constant(images[rows])).numpy()[:count]
+            for _, count, rows in padded_batches(len(images), batch_size)
+        ]
+        return np.concatenate(logits)
+
+    def check(self, job: Job) -> int:
+        """Returns the number of classes, after one look at what the model returns for a batch."""
+        if self.num_classes is None:
+            batch = job.images[: job.batch_size]
+            self.num_classes = check_logits(self.predict(batch, job.batch_size), len(batch))
+        return self.num_classes
+
+
+_attacked_models: weakref.WeakKeyDictionary[keras.Model, AttackedModel] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def attacked_model(model: keras.Model) -> AttackedModel:
+    """Returns the one `AttackedModel` of a model, made at the first call."""
+    if model not in _attacked_models:
+        _attacked_models[model] = AttackedModel(model)
+    return _attacked_models[model]
+
+
+def padded_batches(num_images: int, batch_size: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yields `(start, count, rows)`: batches of one size, the last one filled by wrapping round.
+
+    A batch of a new size would be traced anew. Only the first `count` rows are asked for.
+
+    Args:
+        num_images: number of images, at least 1.
+        batch_size: rows per batch; fewer where there are fewer images.
+    """
+    size = min(batch_size, num_images)
+    for start in range(0, num_images, size):
+        yield start, min(size, num_images - start), np.arange(start, start + size) % num_images
+
+
+def batch_seed(seed: int, start: int) -> int:
+    """Returns the seed of the batch that begins at image `start`, in [0, 2**31)."""
+    return int(np.random.SeedSequence([seed, start]).generate_state(1)[0] >> 1)
+
+
+@contextlib.contextmanager
+def repeatable_randomness(model: keras.Model, seed: int) -> Iterator[Callable[[int], None]]:
+    """Yields a function that reseeds a random model, and puts its generators back at the end.
+
+    A purifier that samples takes its noise from attached `keras.random.SeedGenerator`s. Without
+    this, an attack on it would depend on how often the purifier was called before.
+
+    Args:
+        model: the attacked model; its seed generators' states are saved and restored.
+        seed: seed of the attack.
+
+    Returns:
+        A context whose value is `reseed(start)`, to be called before the batch that begins at
+        image `start`.
+    """
+    states = [v for v in model.variables if v.name == "seed_generator_state"]
+    saved = [keras.ops.convert_to_numpy(state) for state in states]
+
+    def reseed(start: int) -> None:
+        for index, state in enumerate(states):
+            state.assign(np.array([batch_seed(seed, start), index], saved[index].dtype))
+
+    try:
+        yield reseed
+    finally:
+        for state, value in zip(states, saved, strict=True):
+            state.assign(value)
+
+
+@contextlib.contextmanager
+def missing_gradients_explained(attack_name: str) -> Iterator[None]:
+    """Turns TensorFlow's error for an operation without a gradient into one that says what to do.
+
+    Args:
+        attack_name: name of the attack.
+
+    Raises:
+        AttackFailedError: if the block meets an operation that does not differentiate.
+    """
+    try:
+        yield
+    except (LookupError, NotImplementedError) as error:
+        if isinstance(error, (KeyError, IndexError)):
+            raise
+        raise AttackFailedError.no_gradient(attack_name, f"an error ({error})") from error

@@ -1,0 +1,126 @@
+"""CleverHans v4's Carlini-Wagner attack, made to run under Keras 3 and otherwise untouched."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
+
+from attacks.attacked_model import AttackedModel, missing_gradients_explained, padded_batches
+from attacks.carlini_wagner import MinimalAttack, check_search_fields
+from attacks.validation import Job
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CarliniWagnerCleverHans(MinimalAttack):
+    """CleverHans v4's `CarliniWagnerL2`, for comparison; figures use `CarliniWagner`.
+
+    It is the implementation whose predecessor the papers ran. Its flaws are kept: the constant
+    is broadcast over the pixels and, in grey images, over the batch, so that its effective value
+    is height * width * batch times `initial_const` and results depend on the batch size; it grows
+    tenfold after successes too; confidence does not enter the test of success.
+
+    **Reference**: Carlini and Wagner 2017; CleverHans 4.0.0, `carlini_wagner_l2`.
+
+    **Differs from the paper**: as told above. What the adapter does: it gives the class a Keras 3
+    Adam behind the old interface (`optimizer.variables()` as a method, without the learning rate,
+    which the class would set to zero); it passes each batch its own labels and says in so many
+    words whether they are targets, since the class takes any labels for targets; it hands colour
+    images over one at a time, since other batch sizes do not broadcast; and it returns images
+    unchanged that the model already gets wrong.
+
+    Args:
+        norm: norm of epsilon.
+        epsilon_mode: `"rescale"` or `"clip"`.
+        confidence: of CleverHans.
+        learning_rate: of CleverHans.
+        binary_search_steps: of CleverHans.
+        max_iterations: of CleverHans.
+        initial_const: of CleverHans.
+        abort_early: of CleverHans; acts on the loss of the whole batch.
+    """
+
+    name: ClassVar[str] = "carlini_wagner_cleverhans"
+
+    confidence: float = 0.0
+    learning_rate: float = 5e-3
+    binary_search_steps: int = 5
+    max_iterations: int = 1000
+    initial_const: float = 1e-2
+    abort_early: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_search_fields(self)
+
+    def num_gradients(self) -> int:
+        """Returns the largest number of gradients per image; early abort saves some."""
+        return self.binary_search_steps * self.max_iterations
+
+    def _minimal(
+        self, victim: AttackedModel, job: Job, reseed: Callable[[int], None]
+    ) -> np.ndarray:
+        """Returns CleverHans' result for each image that needs one."""
+        size = 1 if job.images.shape[-1] > 1 else job.batch_size
+        reseed(0)
+        predictions = victim.predict(job.images, job.batch_size).argmax(axis=1)
+        pending = np.flatnonzero((predictions == job.goal_labels) != job.targeted)
+        attack = self._cleverhans(victim, job.targeted)
+        results = job.images.copy()
+        for start, count, rows in padded_batches(len(pending), size) if len(pending) else ():
+            reseed(start)
+            attack.batch_size, attack.y = len(rows), job.goal_labels[pending[rows]]
+            with missing_gradients_explained(self.name):
+                batch = attack.attack(job.images[pending[rows]])
+            results[pending[rows[:count]]] = batch[:count]
+            job.report(len(results) - len(pending) + start + count)
+        return results
+
+    def _cleverhans(self, victim: AttackedModel, targeted: bool) -> CarliniWagnerL2:
+        """Returns CleverHans' object for a model; one each, for it holds the compiled gradient."""
+        key = (self, targeted)
+        if key not in victim.compiled:
+            attack = CarliniWagnerL2(
+                victim,
+                confidence=self.confidence,
+                learning_rate=self.learning_rate,
+                binary_search_steps=self.binary_search_steps,
+                max_iterations=self.max_iterations,
+                initial_const=self.initial_const,
+                abort_early=self.abort_early,
+            )
+            attack.optimizer = _LegacyAdam(self.learning_rate)
+            attack.targeted = targeted
+            victim.compiled[key] = attack
+        return victim.compiled[key]
+
+
+class _LegacyAdam:
+    """Keras 3's Adam as CleverHans expects it: `variables()` are the ones it may set to zero.
+
+    Those are the moments and the count of iterations, not the learning rate: with that at zero
+    the attack runs, changes nothing, and any model looks robust.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self._learning_rate = float(learning_rate)
+        self._adam: tf.keras.optimizers.Adam | None = None
+        self._variable: tf.Variable | None = None
+
+    def variables(self) -> list[Any]:
+        """Returns the state to be cleared."""
+        if self._adam is None:
+            return []
+        return [v for v in self._adam.variables if v.name != "learning_rate"]
+
+    def apply_gradients(self, pairs: list[tuple[tf.Tensor, tf.Variable]]) -> None:
+        """Takes one step; a new variable, one per batch, gets a new optimizer."""
+        variable = pairs[0][1]
+        if self._adam is None or variable is not self._variable:
+            self._adam = tf.keras.optimizers.Adam(self._learning_rate)
+            self._variable = variable
+        self._adam.apply_gradients(pairs)

@@ -1,0 +1,288 @@
+"""FGSM, BIM, PGD and MI-FGSM: CleverHans v4's own functions, with what its defaults get wrong set.
+
+Every adapter passes `clip_min=0`, `clip_max=1`, the true (or target) labels as integers, and
+`sanity_checks=False` (CleverHans 4.0.0 raises in them on current NumPy). The functions run
+eagerly: their one expensive part, the gradient, is compiled by CleverHans itself, and it stays
+compiled because it is always given the same callable for the same model.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+from cleverhans.tf2.attacks import momentum_iterative_method as cleverhans_mim
+from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
+from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
+from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+from cleverhans.tf2.utils import compute_gradient
+
+from attacks.attack import Attack, require_field
+from attacks.attacked_model import (
+    AttackedModel,
+    batch_seed,
+    missing_gradients_explained,
+    padded_batches,
+)
+from attacks.validation import AttackFailedError, Job
+
+_ORDERS = {"linf": np.inf, "l2": 2}
+
+
+class _GradientAttack(Attack, abc.ABC):
+    """What the four adapters share: tensors in, the gradient looked at once per model."""
+
+    loss_fn: ClassVar[Any] = staticmethod(tf.nn.sparse_softmax_cross_entropy_with_logits)
+
+    def _perturb(
+        self,
+        victim: AttackedModel,
+        images: np.ndarray,
+        labels: np.ndarray,
+        epsilon: float,
+        *,
+        targeted: bool,
+        seed: int,
+    ) -> np.ndarray:
+        x = tf.constant(images)
+        settings: dict[str, Any] = {"clip_min": 0.0, "clip_max": 1.0, "targeted": targeted}
+        settings["y"] = tf.constant(labels)
+        settings |= {"sanity_checks": False, "norm": _ORDERS[self.norm]}
+        return self._call_cleverhans(victim, x, epsilon, settings, seed).numpy()
+
+    @abc.abstractmethod
+    def _call_cleverhans(
+        self,
+        victim: AttackedModel,
+        images: tf.Tensor,
+        epsilon: float,
+        settings: dict[str, Any],
+        seed: int,
+    ) -> tf.Tensor:
+        """Returns what CleverHans makes of one batch."""
+
+    def _prepare(self, victim: AttackedModel, job: Job) -> None:
+        """Raises if the model has no gradient; CleverHans would fail far from the cause.
+
+        The same compiled function that CleverHans is about to use, so no trace is wasted.
+        """
+        super()._prepare(victim, job)
+        if "has_gradient" in victim.compiled:
+            return
+        _, _, rows = next(padded_batches(len(job.images), job.batch_size))
+        x, y = tf.constant(job.images[rows]), tf.constant(job.goal_labels[rows])
+        with missing_gradients_explained(self.name):
+            gradient = compute_gradient(victim, self.loss_fn, x, y, job.targeted)
+        if gradient is None:
+            raise AttackFailedError.no_gradient(self.name, "None")
+        victim.compiled["has_gradient"] = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FGSM(_GradientAttack):
+    """The fast gradient sign method: one step of length epsilon up the loss.
+
+    Cheap, and weak: a defense that withstands it alone has withstood nothing.
+
+    **Reference**: Goodfellow, Shlens and Szegedy 2015; dissertation, ch. 2.2; CleverHans v4
+    `fast_gradient_method`.
+
+    **Differs from the paper**: nothing; the result is clipped to [0, 1].
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+    """
+
+    name: ClassVar[str] = "fgsm"
+
+    def _call_cleverhans(
+        self,
+        victim: AttackedModel,
+        images: tf.Tensor,
+        epsilon: float,
+        settings: dict[str, Any],
+        seed: int,
+    ) -> tf.Tensor:
+        return fast_gradient_method(victim, images, epsilon, **settings)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _IterativeAttack(_GradientAttack):
+    """Shared by the attacks that take several steps.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        num_steps: number of steps.
+        step_size: length of a step. None: `2.5 * epsilon / num_steps`, so that the border of the
+            ball is reached from anywhere in it for every epsilon. Either is capped at epsilon, as
+            CleverHans demands: a longer step would be cut back to the ball anyway.
+    """
+
+    num_steps: int = 10
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_field(self, "num_steps", self.num_steps >= 1, "at least 1")
+        positive = self.step_size is None or self.step_size > 0.0
+        require_field(self, "step_size", positive, "above 0 or None")
+
+    def num_gradients(self) -> int:
+        """Returns the number of gradients per image."""
+        return self.num_steps
+
+    def step_for(self, epsilon: float) -> float:
+        """Returns the length of a step for a budget; the rule is told in the class."""
+        step = 2.5 * epsilon / self.num_steps if self.step_size is None else self.step_size
+        return min(step, epsilon)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BIM(_IterativeAttack):
+    """The basic iterative method: FGSM in small steps, cut back to the ball after each.
+
+    **Reference**: Kurakin, Goodfellow and Bengio 2017; dissertation, ch. 2.2; CleverHans v4
+    `basic_iterative_method`.
+
+    **Differs from the paper**: the step follows epsilon unless given. The papers' constants are
+    those of CleverHans 2.1, `step_size=0.05` and `num_steps=10`.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        num_steps: number of steps.
+        step_size: length of a step, capped at epsilon; None: `2.5 * epsilon / num_steps`.
+    """
+
+    name: ClassVar[str] = "bim"
+
+    def _call_cleverhans(
+        self,
+        victim: AttackedModel,
+        images: tf.Tensor,
+        epsilon: float,
+        settings: dict[str, Any],
+        seed: int,
+    ) -> tf.Tensor:
+        step = self.step_for(epsilon)
+        return basic_iterative_method(victim, images, epsilon, step, self.num_steps, **settings)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PGD(_IterativeAttack):
+    """Projected gradient descent: BIM from a random point of the ball.
+
+    The random start steps off the flat spot that a defense may have around each image.
+
+    **Reference**: Madry et al. 2018; dissertation, ch. 2.2; CleverHans v4
+    `projected_gradient_descent`.
+
+    **Differs from the paper**: the step follows epsilon unless given. The papers' constants are
+    those of CleverHans 2.1's `MadryEtAl`, `step_size=0.01` and `num_steps=40`. The start is
+    uniform in the ball of radius epsilon (CleverHans' `madry_et_al` has 0.3 for every epsilon).
+    CleverHans draws it from TensorFlow's global generator, so that generator is reseeded
+    (`tf.random.set_seed`) before each batch; Keras' seed generators are not touched by this.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        num_steps: number of steps.
+        step_size: length of a step, capped at epsilon; None: `2.5 * epsilon / num_steps`.
+        random_start: whether to begin at a random point; False makes it BIM.
+    """
+
+    name: ClassVar[str] = "pgd"
+
+    num_steps: int = 40
+    random_start: bool = True
+
+    def _call_cleverhans(
+        self,
+        victim: AttackedModel,
+        images: tf.Tensor,
+        epsilon: float,
+        settings: dict[str, Any],
+        seed: int,
+        num_steps: int | None = None,
+    ) -> tf.Tensor:
+        if self.random_start:
+            tf.random.set_seed(seed)
+        return projected_gradient_descent(
+            victim,
+            images,
+            epsilon,
+            self.step_for(epsilon),
+            self.num_steps if num_steps is None else num_steps,
+            rand_init=self.random_start,
+            rand_minmax=epsilon,
+            **settings,
+        )
+
+    def _starting_points(
+        self, victim: AttackedModel, job: Job, epsilon: float | None
+    ) -> np.ndarray:
+        """Returns the random starts, drawn again from the same seeds.
+
+        A random start changes every image even where the gradient is zero, so that only the
+        distance from it tells whether the attack did anything.
+        """
+        if epsilon is None or not self.random_start:
+            return job.images
+        settings = {"clip_min": 0.0, "clip_max": 1.0, "norm": _ORDERS[self.norm]}
+        settings |= {"y": tf.constant(job.goal_labels[:1])}
+        starts = np.empty_like(job.images)
+        for start, count, rows in padded_batches(len(job.images), job.batch_size):
+            images = tf.constant(job.images[rows])
+            seed = batch_seed(job.seed, start)
+            batch = self._call_cleverhans(victim, images, epsilon, settings, seed, num_steps=0)
+            starts[start : start + count] = batch.numpy()[:count]
+        return starts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MIFGSM(_IterativeAttack):
+    """Momentum iterative FGSM: BIM along a running sum of normalised gradients.
+
+    Momentum carries the images past the peculiarities of one model, so they transfer better.
+
+    **Reference**: Dong et al. 2018; CleverHans v4 `momentum_iterative_method`.
+
+    **Differs from the paper**: gradients are divided by their mean absolute value, not by their
+    L1 norm, as CleverHans does: the same direction, another unit.
+
+    Args:
+        norm: `"linf"` or `"l2"`.
+        num_steps: number of steps.
+        step_size: length of a step, capped at epsilon; None: `2.5 * epsilon / num_steps`.
+        decay_factor: weight mu of the past gradients; 0 makes it BIM.
+    """
+
+    name: ClassVar[str] = "mi_fgsm"
+    loss_fn: ClassVar[Any] = staticmethod(cleverhans_mim.loss_fn)
+
+    num_steps: int = 20
+    decay_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_field(self, "decay_factor", self.decay_factor >= 0.0, "at least 0")
+
+    def _call_cleverhans(
+        self,
+        victim: AttackedModel,
+        images: tf.Tensor,
+        epsilon: float,
+        settings: dict[str, Any],
+        seed: int,
+    ) -> tf.Tensor:
+        return momentum_iterative_method(
+            victim,
+            images,
+            epsilon,
+            self.step_for(epsilon),
+            self.num_steps,
+            decay_factor=self.decay_factor,
+            **settings,
+        )

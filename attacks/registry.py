@@ -1,0 +1,42 @@
+"""Attacks by name: the same string in presets, on the command line and in result rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attacks.attack import Attack
+from attacks.carlini_wagner import CarliniWagner
+from attacks.carlini_wagner_cleverhans import CarliniWagnerCleverHans
+from attacks.gradient import BIM, FGSM, MIFGSM, PGD
+
+ATTACKS: dict[str, type[Attack]] = {
+    attack.name: attack
+    for attack in (FGSM, BIM, PGD, MIFGSM, CarliniWagner, CarliniWagnerCleverHans)
+}
+
+
+def attack_names() -> tuple[str, ...]:
+    """Returns the names of all attacks."""
+    return tuple(ATTACKS)
+
+
+def get_attack(name: str, **hyperparameters: Any) -> Attack:
+    """Returns the attack of that name with the given hyper-parameters.
+
+    Args:
+        name: one of `attack_names()`.
+        **hyperparameters: fields of the attack's class; what is left out keeps its default.
+
+    Returns:
+        The attack, ready to be called.
+
+    Raises:
+        ValueError: if there is no such attack, or a value makes no sense.
+        TypeError: if the attack has no such hyper-parameter.
+    """
+    if name not in ATTACKS:
+        raise ValueError(
+            f"Expected the name of an attack, received {name!r}. "
+            f"Known attacks: {', '.join(attack_names())}."
+        )
+    return ATTACKS[name](**hyperparameters)
