@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from experiments.reproducibility import _plain, environment_record, stable_hash
+from experiments.reproducibility import environment_record, plain, stable_hash
 
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
@@ -41,7 +41,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls ``write(temporary)`` and moves the result to `path` in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -50,6 +50,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes sorted, indented JSON in one step."""
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
 def load_keras_model(path: str | Path, sha256: str | None = None) -> keras.Model:
@@ -117,7 +123,7 @@ class ArtifactStore:
         """The stored arrays of `recipe`, from ``make()`` if they are not there yet."""
 
         def save(folder: Path, made: Mapping[str, np.ndarray]) -> None:
-            np.savez(folder / ARRAYS, **made)
+            np.savez(folder / ARRAYS, allow_pickle=False, **made)
 
         def load(folder: Path) -> dict[str, np.ndarray]:
             with np.load(folder / ARRAYS, allow_pickle=False) as file:
@@ -166,7 +172,7 @@ class ArtifactStore:
         try:
             save(temporary)
             manifest = {
-                "recipe": _plain(recipe),
+                "recipe": plain(recipe),
                 "files": {path.name: file_hash(path) for path in sorted(temporary.iterdir())},
                 "environment": environment_record(),
             }

@@ -91,7 +91,9 @@ class Study:
         recipe = {"target": reproducibility.weights_hash(model)}
         label = f"{attack_name} on {target}"
 
-        def craft(epsilons: list[float], seed: int, progress: Callable) -> dict[float, np.ndarray]:
+        def craft(
+            epsilons: list[float], seed: int, progress: Callable
+        ) -> dict[float | None, np.ndarray]:
             test = self.data.test
             return self.attack(attack_name).curve(
                 model, test.images, test.labels, epsilons,
@@ -120,7 +122,9 @@ class Study:
         hashes = [reproducibility.weights_hash(m) for m in (model, *voters)]
         label = f"{attack_name} through {purifier}"
 
-        def craft(epsilons: list[float], seed: int, progress: Callable) -> dict[float, np.ndarray]:
+        def craft(
+            epsilons: list[float], seed: int, progress: Callable
+        ) -> dict[float | None, np.ndarray]:
             test = self.data.test
             members = [DefendedClassifier(model, [voter]) for voter in voters]
             sets, _ = attack_random_member(
@@ -140,7 +144,7 @@ class Study:
         epsilon: float,
         recipe: dict[str, Any],
         label: str,
-        craft: Callable[[list[float], int, Callable], dict[float, np.ndarray]],
+        craft: Callable[[list[float], int, Callable], dict[float | None, np.ndarray]],
     ) -> np.ndarray:
         """The stored set of one epsilon; an attack that has no epsilon is run for all at once."""
         attack = self.attack(attack_name)
@@ -219,7 +223,7 @@ class Study:
             measure: returns value, correct and total for each of them.
         """
         wanted = list(measurements)
-        common = {
+        common: dict[str, Any] = {
             "experiment": experiment,
             "dataset": self.dataset,
             "attack": attack,
@@ -249,7 +253,7 @@ class Study:
         rows = []
         for wish in wanted:
             value, correct, total = measured[wish]
-            counts = {"correct": correct, "total": total, "seconds": seconds}
+            counts: dict[str, Any] = {"correct": correct, "total": total, "seconds": seconds}
             if np.isnan(value):
                 # A share of nothing, such as the recovery rate where no voter errs.
                 value = 0.0

@@ -132,14 +132,14 @@ class _EpochRecorder(keras.callbacks.Callback):
         arrays = {f"v{i:04d}": np.asarray(v) for i, v in enumerate(self.variables)}
         arrays["epoch"] = np.asarray(epoch + 1)
         arrays["logs"] = np.asarray(json.dumps(values))
-        write_atomically(self.path, lambda path: np.savez(path, **arrays))
+        write_atomically(self.path, lambda path: np.savez(path, allow_pickle=False, **arrays))
 
 
 def _all_variables(model: keras.Model) -> list[keras.Variable]:
     """Weights, random-generator states and optimizer slots, in a stable order."""
     if isinstance(model, Purifier):
         phases = model.phases()
-        optimizers = []
+        optimizers: list[keras.optimizers.Optimizer] = []
         for phase in phases:
             phase.optimizer.build(phase.variables)
             if all(phase.optimizer is not known for known in optimizers):

@@ -17,14 +17,14 @@ import tensorflow as tf
 RECORDED_PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow-datasets", "numpy")
 
 
-def _plain(value: Any) -> Any:
-    """Turns configurations into JSON types with one spelling per value."""
+def plain(value: Any) -> Any:
+    """Configurations as JSON types, with one spelling per value."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -34,7 +34,7 @@ def _plain(value: Any) -> Any:
 
 def canonical_json(value: Any) -> str:
     """The one JSON spelling of `value`; equal configurations give equal text."""
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def stable_hash(value: Any, length: int = 16) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from experiments import datasets, figures
-from experiments.artifacts import ArtifactStore
+from experiments.artifacts import ArtifactStore, write_json
 from experiments.catalog import Entry
 from experiments.config import Profile
 from experiments.evaluation import Study
+from experiments.reproducibility import environment_record, plain
 from experiments.training import TrainedModels
 from experiments.zoo import publish
 from results.report import write_report
@@ -78,18 +79,41 @@ def measure(run: Run) -> None:
         study = Study(run.profile, TrainedModels(plan, data, store, run.seed), run.rows)
         for number, entry in enumerate(entries, start=1):
             start = time.perf_counter()
-            before = figures.state(entry, name, run.rows)
-            entry.run(study, entry.id)
-            if before != figures.state(entry, name, run.rows) or not figures.drawn(
-                entry, name, run.profile, run.rows
-            ):
-                _draw(run, entry, name)
+            if _measure(run, entry, study):
+                _record(run, data)
             _say(
                 f"[{name} {number}/{len(entries)}] {entry.id}  {entry.title}: "
                 f"{time.perf_counter() - start:.1f} s"
             )
         publish(study, run.results_dir / "zoo")
     _report(run)
+
+
+def _measure(run: Run, entry: Entry, study: Study) -> bool:
+    """Measures one entry and draws it if need be; returns whether anything was new."""
+    before = figures.state(entry, study.dataset, run.rows)
+    if entry.run is not None:
+        entry.run(study, entry.id)
+    new = before != figures.state(entry, study.dataset, run.rows)
+    if new or not figures.drawn(entry, study.dataset, run.profile, run.rows):
+        _draw(run, entry, study.dataset)
+    return new
+
+
+def _record(run: Run, data: datasets.Dataset) -> None:
+    """Writes what the rows of one data set were measured with, beside them."""
+    record = {
+        "profile": run.profile.name,
+        "dataset": data.name,
+        "checksum": data.checksum,
+        "images": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
+        "seed": run.seed,
+        "plan": plain(run.profile.plans[data.name]),
+        "attacks": plain(run.profile.attacks),
+        "epsilons": list(run.profile.epsilons),
+        "environment": environment_record(),
+    }
+    write_json(run.rows.folder / f"{data.name}_seed{run.seed}.json", record)
 
 
 def redraw(run: Run) -> None:

@@ -25,7 +25,7 @@ def kl_weight_sweep(study: Study, experiment: str) -> None:
     for weight in study.plan.sweep:
         config = dataclasses.replace(
             base,
-            training=study.plan.sweep_training,
+            training=study.plan.sweep_training or base.training,
             arguments={**base.arguments, "kl_weight": weight},
         )
         recipe = study.models.recipe(config)

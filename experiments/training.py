@@ -140,7 +140,8 @@ class TrainedModels:
         """One seeded pass over the training images that the voters or the tables use."""
         limits = [voter.training.train_limit for voter in self.plan.voters]
         limits.append(self.plan.decision.table_limit)
-        limit = None if None in limits else max(limits)
+        known = [limit for limit in limits if limit is not None]
+        limit = max(known) if len(known) == len(limits) else None
         return self.purify(purifier, self.data.train.images[:limit], "training images")
 
     def purify(self, purifier: str, images: np.ndarray, purpose: str, draw: int = 0) -> np.ndarray:

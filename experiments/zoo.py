@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 
 from experiments import reproducibility
-from experiments.artifacts import file_hash, load_keras_model, write_atomically
+from experiments.artifacts import file_hash, load_keras_model, write_atomically, write_json
 from experiments.evaluation import Study
 
 ZOO = Path(__file__).resolve().parents[1] / "results" / "zoo"
@@ -88,20 +89,18 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
         if known is not None and known >= len(measured):
             continue
         if known is None:
-            model = exhibit.model()
-            write_atomically(path, lambda temporary, model=model: model.save(temporary))
+            write_atomically(path, exhibit.model().save)
             published.append(path)
         card = {
             "name": exhibit.name,
             "dataset": study.dataset,
             "profile": study.profile.name,
-            "recipe": json.loads(reproducibility.canonical_json(exhibit.recipe)),
+            "recipe": reproducibility.plain(exhibit.recipe),
             "recipe_hash": recipe_hash,
             "sha256": file_hash(path),
             "measured": measured,
         }
-        text = json.dumps(card, indent=1, sort_keys=True) + "\n"
-        write_atomically(card_path, lambda temporary, text=text: temporary.write_text(text))
+        write_json(card_path, card)
     return published
 
 
@@ -109,19 +108,15 @@ def _exhibits(study: Study) -> Iterator[_Exhibit]:
     models, plan = study.models, study.plan
     for name in plan.purifiers:
         recipe = models.purifier_recipe(name)
-        yield _Exhibit(name, "purifiers", recipe, lambda name=name: models.purifier(name))
+        yield _Exhibit(name, "purifiers", recipe, partial(models.purifier, name))
     for name in plan.targets:
         recipe = models.target_recipe(name)
-        yield _Exhibit(f"target_{name}", "targets", recipe, lambda name=name: models.target(name))
-    for purifier in plan.purifiers:
+        yield _Exhibit(f"target_{name}", "targets", recipe, partial(models.target, name))
+    for name in plan.purifiers:
         for index in range(len(plan.voters)):
-            recipe = models.voter_recipe(purifier, index)
-            yield _Exhibit(
-                f"{purifier}_voter_{index}",
-                "voters",
-                recipe,
-                lambda purifier=purifier, index=index: models.voter(purifier, index),
-            )
+            recipe = models.voter_recipe(name, index)
+            voter = partial(models.voter, name, index)
+            yield _Exhibit(f"{name}_voter_{index}", "voters", recipe, voter)
 
 
 def _measured_before(path: Path, card_path: Path, recipe_hash: str) -> int | None:
