@@ -25,6 +25,7 @@ from experiments.training import TrainedModels, classifier_labels
 from results.rows import Row, RowStore, row_key
 
 ATTACK_BATCH_SIZE = 125
+Crafted = dict[float | None, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,9 +92,7 @@ class Study:
         recipe = {"target": reproducibility.weights_hash(model)}
         label = f"{attack_name} on {target}"
 
-        def craft(
-            epsilons: list[float], seed: int, progress: Callable
-        ) -> dict[float | None, np.ndarray]:
+        def craft(epsilons: list[float], seed: int, progress: Callable) -> Crafted:
             test = self.data.test
             return self.attack(attack_name).curve(
                 model, test.images, test.labels, epsilons,
@@ -122,9 +121,7 @@ class Study:
         hashes = [reproducibility.weights_hash(m) for m in (model, *voters)]
         label = f"{attack_name} through {purifier}"
 
-        def craft(
-            epsilons: list[float], seed: int, progress: Callable
-        ) -> dict[float | None, np.ndarray]:
+        def craft(epsilons: list[float], seed: int, progress: Callable) -> Crafted:
             test = self.data.test
             members = [DefendedClassifier(model, [voter]) for voter in voters]
             sets, _ = attack_random_member(
@@ -144,7 +141,7 @@ class Study:
         epsilon: float,
         recipe: dict[str, Any],
         label: str,
-        craft: Callable[[list[float], int, Callable], dict[float | None, np.ndarray]],
+        craft: Callable[[list[float], int, Callable], Crafted],
     ) -> np.ndarray:
         """The stored set of one epsilon; an attack that has no epsilon is run for all at once."""
         attack = self.attack(attack_name)
