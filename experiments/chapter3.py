@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,27 @@ def _pool_recipe(study: Study, purifier: str) -> dict[str, Any]:
     }
 
 
-def _attack_recipe(study: Study, attack: str) -> dict[str, Any]:
-    return {"attack": study.attack(attack).config(), "epsilons": study.profile.epsilons}
+def _settle_oblivious(
+    study: Study,
+    experiment: str,
+    attack: str,
+    epsilon: float,
+    target: str,
+    *,
+    wishes: Mapping[Any, Measurement],
+    measure: Callable[[np.ndarray], Measured],
+    **depends_on: Any,
+) -> None:
+    """Settles what is measured on one set made on the undefended `target`."""
+    study.settle(
+        experiment,
+        attack=attack,
+        epsilon=epsilon,
+        threat_model=ThreatModel.OBLIVIOUS.value,
+        depends_on={"target": study.models.target_recipe(target), **depends_on},
+        measurements=wishes.values(),
+        measure=lambda: measure(study.oblivious_set(target, attack, epsilon)),
+    )
 
 
 def _repeats(study: Study) -> dict[str, int]:
@@ -69,24 +88,14 @@ def _settle_distance(
         for metric in (norm, f"{norm}_standard_error")
     }
 
-    def measure() -> Measured:
-        attacked = study.oblivious_set(target, attack, epsilon)
+    def measure(attacked: np.ndarray) -> Measured:
         purified = study.purified(purifier, attacked)
         return {wanted[m]: (v, None, None) for m, v in distances(study, purified).items()}
 
-    study.settle(
-        experiment,
-        attack=attack,
-        epsilon=epsilon,
-        threat_model=ThreatModel.OBLIVIOUS.value,
-        recipe={
-            "target": study.models.target_recipe(target),
-            "purifier": study.models.purifier_recipe(purifier),
-            **_attack_recipe(study, attack),
-        },
-        measurements=wanted.values(),
-        measure=measure,
-    )
+    _settle_oblivious(
+        study, experiment, attack, epsilon, target,
+        wishes=wanted, measure=measure, purifier=study.models.purifier_recipe(purifier),
+    )  # fmt: skip
 
 
 def distances(study: Study, purified: np.ndarray) -> dict[str, float]:
@@ -113,56 +122,33 @@ def oblivious_accuracy(study: Study, experiment: str, attack: str) -> None:
     for target in study.plan.targets:
         for epsilon in study.profile.epsilons:
             _settle_undefended(study, experiment, attack, epsilon, target)
-            _settle_oblivious(study, experiment, attack, epsilon, target)
+            _settle_defended(study, experiment, attack, epsilon, target)
 
 
 def _settle_undefended(
     study: Study, experiment: str, attack: str, epsilon: float, target: str
 ) -> None:
-    flags = make_flags({"target": target})
-    wish = Measurement(defense="none", classifier=target, flags=flags)
+    wish = Measurement(defense="none", classifier=target, flags=make_flags({"target": target}))
 
-    def measure() -> Measured:
-        images = study.oblivious_set(target, attack, epsilon)
+    def measure(images: np.ndarray) -> Measured:
         labels = study.labels_of(study.models.target(target), images, f"target {target}")
         return {wish: accuracy(labels, study.data.test.labels)}
 
-    study.settle(
-        experiment,
-        attack=attack,
-        epsilon=epsilon,
-        threat_model=ThreatModel.OBLIVIOUS.value,
-        recipe={
-            "target": study.models.target_recipe(target),
-            **_attack_recipe(study, attack),
-        },
-        measurements=[wish],
-        measure=measure,
+    _settle_oblivious(
+        study, experiment, attack, epsilon, target, wishes={target: wish}, measure=measure
     )
 
 
-def _settle_oblivious(
+def _settle_defended(
     study: Study, experiment: str, attack: str, epsilon: float, target: str
 ) -> None:
     wishes = _defended_measurements(study, target)
-
-    def measure() -> Measured:
-        images = study.oblivious_set(target, attack, epsilon)
-        return _defended_accuracy(study, images, {target: wishes})
-
-    study.settle(
-        experiment,
-        attack=attack,
-        epsilon=epsilon,
-        threat_model=ThreatModel.OBLIVIOUS.value,
-        recipe={
-            "target": study.models.target_recipe(target),
-            **_attack_recipe(study, attack),
-            **_pool_recipe(study, PURIFIER),
-        },
-        measurements=wishes.values(),
-        measure=measure,
-    )
+    _settle_oblivious(
+        study, experiment, attack, epsilon, target,
+        wishes=wishes,
+        measure=lambda images: _defended_accuracy(study, images, {target: wishes}),
+        **_pool_recipe(study, PURIFIER),
+    )  # fmt: skip
 
 
 def _defended_measurements(study: Study, target: str) -> dict[str, Measurement]:
@@ -235,9 +221,8 @@ def framework_accuracy(study: Study, experiment: str, attack: str) -> None:
             attack=attack,
             epsilon=epsilon,
             threat_model=ThreatModel.FRAMEWORK.value,
-            recipe={
+            depends_on={
                 "targets": [study.models.target_recipe(t) for t in study.plan.targets],
-                **_attack_recipe(study, attack),
                 **_pool_recipe(study, PURIFIER),
             },
             measurements=[wish for named in wishes.values() for wish in named.values()],
@@ -269,14 +254,10 @@ def voting(study: Study, experiment: str, attack: str) -> None:
             for size in sizes
         }
 
-        def measure(
-            epsilon: float = epsilon, wishes: Mapping[int, Measurement] = wishes
-        ) -> Measured:
-            images = study.oblivious_set(target, attack, epsilon)
+        def measure(images: np.ndarray, wishes: Mapping[int, Measurement] = wishes) -> Measured:
             purified = study.purified(PURIFIER, images)
-            predictions = study.models.vote_predictions(PURIFIER, purified)
             analysis = voting_analysis(
-                predictions,
+                study.models.vote_predictions(PURIFIER, purified),
                 study.data.test.labels,
                 list(sizes),
                 num_subsets=study.profile.voting_subsets,
@@ -287,17 +268,8 @@ def voting(study: Study, experiment: str, attack: str) -> None:
                 for size, wish in wishes.items()
             }
 
-        study.settle(
-            experiment,
-            attack=attack,
-            epsilon=epsilon,
-            threat_model=ThreatModel.OBLIVIOUS.value,
-            recipe={
-                "target": study.models.target_recipe(target),
-                "subsets": study.profile.voting_subsets,
-                **_attack_recipe(study, attack),
-                **_pool_recipe(study, PURIFIER),
-            },
-            measurements=wishes.values(),
-            measure=measure,
-        )
+        _settle_oblivious(
+            study, experiment, attack, epsilon, target,
+            wishes=wishes, measure=measure,
+            subsets=study.profile.voting_subsets, **_pool_recipe(study, PURIFIER),
+        )  # fmt: skip

@@ -204,7 +204,7 @@ class Study:
         attack: str,
         epsilon: float,
         threat_model: str,
-        recipe: Mapping[str, Any],
+        depends_on: Mapping[str, Any],
         measurements: Iterable[Measurement],
         measure: Callable[[], Mapping[Measurement, tuple[float, int | None, int | None]]],
     ) -> None:
@@ -215,11 +215,17 @@ class Study:
             attack: the row's attack.
             epsilon: the row's epsilon.
             threat_model: the row's threat model.
-            recipe: everything the numbers depend on; hashed into `config_hash`.
+            depends_on: everything the numbers depend on beside the attack and the test images;
+                hashed with them into `config_hash`.
             measurements: what will be measured.
             measure: returns value, correct and total for each of them.
         """
         wanted = list(measurements)
+        recipe = {
+            "depends_on": depends_on,
+            "attack": None if attack == "none" else self.attack(attack).config(),
+            "images": self._image_hash,
+        }
         common: dict[str, Any] = {
             "experiment": experiment,
             "dataset": self.dataset,
@@ -228,9 +234,7 @@ class Study:
             "epsilon": epsilon,
             "threat_model": threat_model,
             "seed": self.seed,
-            "config_hash": reproducibility.stable_hash(
-                {"recipe": recipe, "images": self._image_hash}
-            ),
+            "config_hash": reproducibility.stable_hash(recipe),
         }
         fields = {
             wish: {

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from experiments import datasets, figures
+from experiments import datasets, figures, zoo
 from experiments.artifacts import ArtifactStore, write_json
 from experiments.catalog import Entry
 from experiments.config import Profile
 from experiments.evaluation import Study
 from experiments.reproducibility import environment_record, plain
 from experiments.training import TrainedModels
-from experiments.zoo import publish
 from results.report import write_report
 from results.rows import RowStore
 
@@ -34,6 +33,7 @@ class Run:
         results_dir: where rows, figures and the report go.
         artifacts_dir: where trained models and adversarial sets go.
         data_dir: TensorFlow Datasets directory, or ``None``.
+        from_zoo: take published models of the same recipe instead of training them.
     """
 
     profile: Profile
@@ -43,6 +43,7 @@ class Run:
     results_dir: Path
     artifacts_dir: Path
     data_dir: Path | None = None
+    from_zoo: bool = False
 
     @property
     def rows(self) -> RowStore:
@@ -76,7 +77,9 @@ def measure(run: Run) -> None:
         plan = run.profile.plans[name]
         data = datasets.load(plan.dataset, run.data_dir)
         store = ArtifactStore(run.artifacts_dir)
-        study = Study(run.profile, TrainedModels(plan, data, store, run.seed), run.rows)
+        published = zoo.ZOO if run.from_zoo else None
+        models = TrainedModels(plan, data, store, run.seed, published)
+        study = Study(run.profile, models, run.rows)
         for number, entry in enumerate(entries, start=1):
             start = time.perf_counter()
             if _measure(run, entry, study):
@@ -85,7 +88,7 @@ def measure(run: Run) -> None:
                 f"[{name} {number}/{len(entries)}] {entry.id}  {entry.title}: "
                 f"{time.perf_counter() - start:.1f} s"
             )
-        publish(study, run.results_dir / "zoo")
+        zoo.publish(study, run.results_dir / "zoo")
     _report(run)
 
 

@@ -48,7 +48,7 @@ def kl_weight_sweep(study: Study, experiment: str) -> None:
                 attack="none",
                 epsilon=0.0,
                 threat_model="none",
-                recipe=recipe,
+                depends_on=recipe,
                 measurements=[wish],
                 measure=measure,
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,7 +15,7 @@ from defenses.decision import ConditionalTables
 from defenses.purifier import Purifier
 from defenses.registry import get_purifier
 from defenses.voting import majority_vote
-from experiments import fitting, reproducibility
+from experiments import fitting, reproducibility, zoo
 from experiments.artifacts import ArtifactStore
 from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
 from experiments.datasets import Batches, Dataset, Split
@@ -51,10 +53,20 @@ class TrainedModels:
         data: the images; their checksum enters every recipe.
         store: where the models are kept.
         seed: every part derives its own seed from it.
+        published: a zoo whose models of the same recipe are taken instead of training;
+            ``None`` trains.
     """
 
-    def __init__(self, plan: DatasetPlan, data: Dataset, store: ArtifactStore, seed: int) -> None:
+    def __init__(
+        self,
+        plan: DatasetPlan,
+        data: Dataset,
+        store: ArtifactStore,
+        seed: int,
+        published: Path | None = None,
+    ) -> None:
         self.plan, self.data, self.store, self.seed = plan, data, store, seed
+        self.published = published
 
     # -- recipes: everything that made a model, known before it is trained ------------------
 
@@ -131,9 +143,7 @@ class TrainedModels:
             )
             return purifier
 
-        model = self.store.model("purifiers", recipe, make)
-        checkpoint.unlink(missing_ok=True)
-        return model
+        return self._stored("purifiers", recipe, make, checkpoint)
 
     @functools.cache  # noqa: B019
     def purified_training_images(self, purifier: str) -> np.ndarray:
@@ -201,6 +211,21 @@ class TrainedModels:
                 label=f"{self.data.name}: {label}",
             )
             return model
+
+        return self._stored(kind, recipe, make, checkpoint)
+
+    def _stored(
+        self,
+        kind: str,
+        recipe: dict[str, Any],
+        train: Callable[[], keras.Model],
+        checkpoint: Path,
+    ) -> keras.Model:
+        """The model of `recipe` from the store, else the zoo if there is one, else trained."""
+
+        def make() -> keras.Model:
+            known = self.published and zoo.find(self.data.name, recipe, self.published)
+            return known or train()
 
         model = self.store.model(kind, recipe, make)
         checkpoint.unlink(missing_ok=True)

@@ -8,17 +8,19 @@ every number measured of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 
 from experiments import reproducibility
 from experiments.artifacts import file_hash, load_keras_model, write_atomically, write_json
-from experiments.evaluation import Study
+
+if TYPE_CHECKING:
+    from experiments.evaluation import Study
 
 ZOO = Path(__file__).resolve().parents[1] / "results" / "zoo"
 
@@ -54,14 +56,31 @@ def load(dataset: str, name: str, folder: Path = ZOO) -> keras.Model:
     if not path.is_file():
         known = {d.name: names(d.name, folder) for d in sorted(folder.glob("*")) if d.is_dir()}
         raise ValueError(f"No model {name!r} for {dataset!r} in the zoo. There are: {known}.")
-    try:
-        expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    card = _card(path.with_suffix(".json"))
+    if "sha256" not in card:
         raise ValueError(
-            f"The card {path.with_suffix('.json')} is missing or damaged ({error}). Restore it "
-            "from version control, or publish the model again with run_all.py."
-        ) from error
-    return load_keras_model(path, expected)
+            f"The card {path.with_suffix('.json')} is missing or damaged. Restore it from version "
+            "control, or publish the model again with run_all.py."
+        )
+    return load_keras_model(path, card["sha256"])
+
+
+def find(dataset: str, recipe: Mapping[str, Any], folder: Path = ZOO) -> keras.Model | None:
+    """The published model that was made from exactly this recipe, or ``None``.
+
+    Args:
+        dataset: what it was trained on.
+        recipe: as the artifact store has it.
+        folder: the zoo.
+
+    Raises:
+        ValueError: if its file is damaged.
+    """
+    wanted = reproducibility.stable_hash(recipe)
+    for name in names(dataset, folder):
+        if _card(folder / dataset / f"{name}.json").get("recipe_hash") == wanted:
+            return load(dataset, name, folder)
+    return None
 
 
 def publish(study: Study, folder: Path = ZOO) -> list[Path]:
@@ -121,12 +140,21 @@ def _exhibits(study: Study) -> Iterator[_Exhibit]:
 
 def _measured_before(path: Path, card_path: Path, recipe_hash: str) -> int | None:
     """How many numbers an intact card of this recipe holds; ``None`` if there is none."""
+    card = _card(card_path)
     try:
-        card = json.loads(card_path.read_text())
         intact = card["recipe_hash"] == recipe_hash and card["sha256"] == file_hash(path)
         return len(card["measured"]) if intact else None
-    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+    except (OSError, KeyError, TypeError):
         return None
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """A card, or an empty one if it is missing or damaged."""
+    try:
+        card = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def _measured(study: Study, name: str) -> list[dict[str, object]]:

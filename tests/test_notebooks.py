@@ -71,7 +71,7 @@ def code_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 def test_there_are_notebooks_and_each_has_its_source():
     assert NAMES
-    assert NAMES == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)

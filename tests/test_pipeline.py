@@ -129,6 +129,21 @@ def test_zoo_loads_what_was_trained_and_names_what_there_is(folder):
         zoo.load("digits", "puvae", folder / "results" / "zoo")
 
 
+def test_published_models_stand_in_for_training(folder, tmp_path, monkeypatch):
+    study = _study(tiny_run(folder))
+    published = folder / "results" / "zoo"
+    store = ArtifactStore(tmp_path)
+    models = TrainedModels(study.plan, study.data, store, 0, published)
+    monkeypatch.setattr("experiments.fitting.fit", lambda *_, **__: pytest.fail("trained"))
+    for expected, received in (
+        (study.models.target("A"), models.target("A")),
+        (study.models.voter("sfl_vae", 1), models.voter("sfl_vae", 1)),
+    ):
+        assert reproducibility.weights_hash(expected) == reproducibility.weights_hash(received)
+    other_seed = TrainedModels(study.plan, study.data, store, 1, published)
+    assert zoo.find("digits", other_seed.target_recipe("A"), published) is None
+
+
 def test_damaged_zoo_file_is_refused(folder, tmp_path):
     import shutil
 
