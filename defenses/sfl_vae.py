@@ -35,7 +35,7 @@ class SFLVAE(Purifier):
     ablation "Non-SFL-VAE" of ch. 3.4.2 is registered as ``non_sfl_vae``, with ``sfl_weight`` 0.
 
     **Differs from the paper**: the three losses are printed without weights or reductions. Each
-    is summed over an image and averaged over the batch, and the divergence is weighted by 0.03:
+    is summed over an image and averaged over the batch, and the divergence is weighted by 0.01:
     with weight 1 it leaves too few latent directions to reach the printed reconstruction error.
     The optimizer is not printed either; the default is Adam with rate 0.001 and gradients
     clipped to global norm 5. Whether a purification samples the latent vector or takes its mean
@@ -67,7 +67,7 @@ class SFLVAE(Purifier):
         decoder: keras.Model,
         *,
         reconstruction_weight: float = 1.0,
-        kl_weight: float = 0.03,
+        kl_weight: float = 0.01,
         sfl_weight: float = 1.0,
         sigmas: Sequence[float] = (1.0,),
         mean_latent: bool = False,

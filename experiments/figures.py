@@ -46,7 +46,7 @@ def draw(
     Returns:
         The files written; none if the entry has no rows yet.
     """
-    title = f"{entry.id}  {entry.title}  ({DATASET_LABELS.get(dataset, dataset)})"
+    title = f"{entry.id}  {DATASET_LABELS.get(dataset, dataset)}: {entry.title}"
     examples = _examples(entry, dataset, rows)
     stem = _stem(entry, dataset, profile, rows)
     if entry.drawing == "images":

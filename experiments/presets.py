@@ -19,7 +19,8 @@ from models.registry import PRINTED_TRAINING, VOTERS
 
 FULL_EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.30)
 REDUCED_EPSILONS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30)
-SWEEP_WEIGHTS = (1.0, 0.1, 0.03, 0.01)
+SWEEP_WEIGHTS = (1.0, 0.1, 0.03, 0.01, 0.003)
+KL_WEIGHT = 0.01
 
 
 def known_profiles() -> tuple[str, ...]:
@@ -87,9 +88,9 @@ def _demo() -> Profile:
     purifier = TrainingConfig(epochs=40, batch_size=64, schedule="cosine", global_clipnorm=5.0)
     voter = TrainingConfig(epochs=12, batch_size=64, schedule="cosine", learning_rate=3e-3)
     plan = DatasetPlan(
-        dataset=DatasetConfig(name="digits", validation_size=197, test_limit=300),
+        dataset=DatasetConfig(name="digits", validation_size=197, test_limit=200),
         targets=_targets(dict.fromkeys("ABC", target)),
-        purifiers=_sfl_purifiers(purifier, width=0.25, kl_weight=0.03),
+        purifiers=_sfl_purifiers(purifier, width=0.25, kl_weight=KL_WEIGHT),
         voters=_small_voters(voter),
         decision=DecisionConfig(num_drawn=3, backoff=True, smoothing=10.0),
         sweep=SWEEP_WEIGHTS,
@@ -99,10 +100,10 @@ def _demo() -> Profile:
         name="demo",
         plans={"digits": plan},
         attacks=_attacks(
-            pgd_steps=20,
+            pgd_steps=10,
             carlini_wagner={
                 "binary_search_steps": 3,
-                "max_iterations": 60,
+                "max_iterations": 40,
                 "learning_rate": 0.05,
                 "initial_const": 1.0,
             },
@@ -110,9 +111,9 @@ def _demo() -> Profile:
         epsilons=REDUCED_EPSILONS,
         voting_epsilons=(0.05, 0.10, 0.15),
         cuts=(
-            "Profile demo: scikit-learn digits enlarged to 28x28, 1,200 training and 300 test "
-            "images; VAE at a quarter of its widths; 6 small voters, 3 drawn; PGD 20 steps; "
-            "CW 3 x 60 steps."
+            "Profile demo: scikit-learn digits enlarged to 28x28, 1,200 training and 200 test "
+            "images; VAE at a quarter of its widths; 6 small voters, 3 drawn; PGD 10 steps; "
+            "CW 3 x 40 steps."
         ),
     )
 
@@ -126,7 +127,9 @@ def _quick_plan(
     validation_size: int,
     sweep: tuple[float, ...],
 ) -> DatasetPlan:
-    purifier = TrainingConfig(epochs=purifier_epochs, schedule="cosine", global_clipnorm=5.0)
+    purifier = TrainingConfig(
+        epochs=purifier_epochs, batch_size=64, schedule="cosine", global_clipnorm=5.0
+    )
     voter = TrainingConfig(
         epochs=voter_epochs,
         learning_rate=3e-3,
@@ -138,11 +141,11 @@ def _quick_plan(
     return DatasetPlan(
         dataset=DatasetConfig(name=name, validation_size=validation_size, test_limit=1_000),
         targets=_targets(targets),
-        purifiers=_sfl_purifiers(purifier, width=0.25, kl_weight=0.03),
+        purifiers=_sfl_purifiers(purifier, width=0.25, kl_weight=KL_WEIGHT),
         voters=_small_voters(voter),
         decision=DecisionConfig(num_drawn=3, backoff=True, smoothing=10.0, table_limit=10_000),
         sweep=sweep,
-        sweep_training=dataclasses.replace(purifier, epochs=8, train_limit=10_000),
+        sweep_training=dataclasses.replace(purifier, epochs=8, batch_size=128, train_limit=10_000),
     )
 
 
@@ -227,7 +230,7 @@ def _paper_plan(name: str, target: TrainingConfig, purifier_epochs: int) -> Data
     return DatasetPlan(
         dataset=DatasetConfig(name=name, test_limit=5_000),
         targets=_targets(dict.fromkeys("ABC", target)),
-        purifiers=_sfl_purifiers(purifier, width=1.0, kl_weight=0.03),
+        purifiers=_sfl_purifiers(purifier, width=1.0, kl_weight=KL_WEIGHT),
         voters=_paper_voters(),
         decision=DecisionConfig(num_drawn=7),
         sweep=SWEEP_WEIGHTS,

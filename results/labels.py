@@ -31,7 +31,7 @@ DATASET_LABELS = {
     "fashion_mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",
     "svhn_cropped": "SVHN",
-    "digits": "digits (scikit-learn)",
+    "digits": "digits",
 }
 ATTACK_LABELS = {
     "none": "no attack",

@@ -169,9 +169,12 @@ def write_words(
     """
     width, height = figure.get_size_inches()
     x = 0.15 / width
+    # A long title is set smaller: a bold letter is about 0.64 of its size wide.
+    size = min(11.0, (width - 0.3) * 72 / (0.64 * max(len(title), 1)))
     figure.text(
-        x, 1 - 0.1 / height, title, ha="left", va="top", fontsize=11, fontweight="bold", gid="title"
-    )
+        x, 1 - 0.1 / height, title, ha="left", va="top", fontsize=size, fontweight="bold",
+        gid="title",
+    )  # fmt: skip
     figure.text(
         x, 1 - 0.33 / height, "\n".join(subtitle_lines), ha="left", va="top", fontsize=8.5,
         color=PALETTE["vermillion"], gid="subtitle", linespacing=1.25,

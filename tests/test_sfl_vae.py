@@ -60,7 +60,7 @@ def _non_trainable(model: keras.Model) -> int:
 def test_weights_of_the_losses_default_to_the_settled_ones():
     purifier = small()
     weights = purifier.reconstruction_weight, purifier.kl_weight, purifier.sfl_weight
-    assert weights == (1.0, 0.03, 1.0)
+    assert weights == (1.0, 0.01, 1.0)
     assert purifier.sigmas == (1.0,)
 
 
