@@ -174,7 +174,7 @@ def _quick() -> Profile:
             "cifar10": _quick_plan(
                 "cifar10",
                 colour,
-                purifier_epochs=12,
+                purifier_epochs=8,
                 voter_epochs=5,
                 validation_size=5_000,
                 sweep=SWEEP_WEIGHTS,
