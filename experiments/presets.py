@@ -92,7 +92,7 @@ def _demo() -> Profile:
         targets=_targets(dict.fromkeys("ABC", target)),
         purifiers=_sfl_purifiers(purifier, width=0.25, kl_weight=KL_WEIGHT),
         voters=_small_voters(voter),
-        decision=DecisionConfig(num_drawn=3, backoff=True, smoothing=10.0),
+        decision=DecisionConfig(num_drawn=3, backoff=True),
         sweep=SWEEP_WEIGHTS,
         sweep_training=dataclasses.replace(purifier, epochs=15),
     )
@@ -143,7 +143,7 @@ def _quick_plan(
         targets=_targets(targets),
         purifiers=_sfl_purifiers(purifier, width=0.25, kl_weight=KL_WEIGHT),
         voters=_small_voters(voter),
-        decision=DecisionConfig(num_drawn=3, backoff=True, smoothing=10.0, table_limit=10_000),
+        decision=DecisionConfig(num_drawn=3, backoff=True, table_limit=10_000),
         sweep=sweep,
         sweep_training=dataclasses.replace(purifier, epochs=8, batch_size=128, train_limit=10_000),
     )
@@ -192,9 +192,9 @@ def _quick() -> Profile:
         epsilons=REDUCED_EPSILONS,
         voting_epsilons=(0.05, 0.10, 0.15),
         cuts=(
-            "Profile quick: targets at full size; VAE at a quarter of its widths; 6 small voters "
-            "of three families on 20,000 images, 3 drawn; 1,000 test images; PGD 20 steps; "
-            "CW 3 x 50 steps; one seed."
+            "Profile quick: targets at full size, 8 to 20 epochs; VAE at a quarter of its widths, "
+            "8 epochs; 6 small voters of three families, 4 or 5 epochs on 20,000 images, 3 drawn; "
+            "1,000 test images; PGD 20 steps; CW 3 x 50 steps; one seed."
         ),
     )
 
