@@ -10,6 +10,7 @@ import numpy as np
 from attacks.threat_models import ThreatModel
 from defenses.voting import voting_analysis
 from experiments.evaluation import Decisions, Measurement, Study, accuracy
+from experiments.inference import classifier_labels
 from results.rows import make_flags
 
 PURIFIER = "sfl_vae"
@@ -131,7 +132,7 @@ def _settle_undefended(
     wish = Measurement(defense="none", classifier=target, flags=make_flags({"target": target}))
 
     def measure(images: np.ndarray) -> Measured:
-        labels = study.labels_of(study.models.target(target), images, f"target {target}")
+        labels = classifier_labels(study.models.target(target), images, f"target {target}")
         return {wish: accuracy(labels, study.data.test.labels)}
 
     _settle_oblivious(

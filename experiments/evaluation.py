@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
 from attacks.attack import Attack
@@ -21,7 +20,8 @@ from defenses.defended_classifier import DefendedClassifier
 from defenses.voting import majority_vote
 from experiments import fitting, reproducibility
 from experiments.config import Profile
-from experiments.training import TrainedModels, classifier_labels
+from experiments.inference import classifier_labels
+from experiments.training import TrainedModels
 from results.rows import Row, RowStore, row_key
 
 ATTACK_BATCH_SIZE = 125
@@ -190,10 +190,6 @@ class Study:
         seed = reproducibility.derive_seed(self.seed, self.dataset, "vote", str(draw))
         rng = np.random.default_rng(seed)
         return majority_vote(predictions, self.plan.decision.num_drawn, rng)
-
-    def labels_of(self, model: keras.Model, images: np.ndarray, label: str) -> np.ndarray:
-        """Labels ``(n,)`` of any classifier."""
-        return classifier_labels(model, images, label)
 
     # -- rows ---------------------------------------------------------------------------------
 

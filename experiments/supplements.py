@@ -10,6 +10,7 @@ from attacks.threat_models import ThreatModel
 from defenses.sfl_vae import SFLVAE
 from experiments.chapter3 import PURIFIER, RECONSTRUCTION_TARGET, Measured, distances
 from experiments.evaluation import Measurement, Study
+from experiments.inference import classifier_labels
 from results.image_grids import save_examples
 from results.rows import make_flags
 
@@ -68,7 +69,7 @@ def example_images(study: Study, experiment: str) -> None:
     attacked = study.oblivious_set(target, "pgd", epsilon)
     purified = study.purified(PURIFIER, attacked)
     decisions = study.decide(PURIFIER, purified, [])
-    says = study.labels_of(study.models.target(target), attacked, f"target {target}")
+    says = classifier_labels(study.models.target(target), attacked, f"target {target}")
     labels = study.data.test.labels
     # One image of each class, so that no class is chosen for looking well.
     chosen = np.asarray([int(np.flatnonzero(labels == c)[0]) for c in np.unique(labels)])

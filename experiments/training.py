@@ -19,27 +19,8 @@ from experiments import fitting, reproducibility, zoo
 from experiments.artifacts import ArtifactStore
 from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
 from experiments.datasets import Batches, Dataset, Split
+from experiments.inference import classifier_labels
 from models.registry import build_classifier
-
-BATCH_SIZE = 250
-
-
-def classifier_labels(model: keras.Model, images: np.ndarray, label: str) -> np.ndarray:
-    """Predicted labels ``(n,)`` of a classifier on images ``(n, h, w, c)`` in [0, 1]."""
-    return classifier_logits(model, images, label).argmax(-1)
-
-
-def classifier_logits(model: keras.Model, images: np.ndarray, label: str) -> np.ndarray:
-    """Logits ``(n, classes)`` of a classifier, in padded batches of one size."""
-    batches = []
-    with fitting.progress_bar(len(images), label, "image") as bar:
-        for start in range(0, len(images), BATCH_SIZE):
-            batch = images[start : start + BATCH_SIZE]
-            missing = BATCH_SIZE - len(batch)
-            padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-            batches.append(model.predict_on_batch(padded)[: len(batch)])
-            bar.update(len(batch))
-    return np.concatenate(batches)
 
 
 class TrainedModels:
