@@ -82,13 +82,12 @@ def measure(run: Run) -> None:
         study = Study(run.profile, models, run.rows)
         for number, entry in enumerate(entries, start=1):
             start = time.perf_counter()
-            if _measure(run, entry, study):
-                _record(run, data)
+            _record(run, data, new=_measure(run, entry, study))
+            zoo.publish(study, run.results_dir / "zoo")
             _say(
                 f"[{name} {number}/{len(entries)}] {entry.id}  {entry.title}: "
                 f"{time.perf_counter() - start:.1f} s"
             )
-        zoo.publish(study, run.results_dir / "zoo")
     _report(run)
 
 
@@ -103,8 +102,11 @@ def _measure(run: Run, entry: Entry, study: Study) -> bool:
     return new
 
 
-def _record(run: Run, data: datasets.Dataset) -> None:
-    """Writes what the rows of one data set were measured with, beside them."""
+def _record(run: Run, data: datasets.Dataset, *, new: bool) -> None:
+    """Writes what the rows of one data set were measured with, if any row is new."""
+    path = run.rows.folder / f"{data.name}_seed{run.seed}.json"
+    if path.is_file() and not new:
+        return
     record = {
         "profile": run.profile.name,
         "dataset": data.name,
@@ -116,7 +118,7 @@ def _record(run: Run, data: datasets.Dataset) -> None:
         "epsilons": list(run.profile.epsilons),
         "environment": environment_record(),
     }
-    write_json(run.rows.folder / f"{data.name}_seed{run.seed}.json", record)
+    write_json(path, record)
 
 
 def redraw(run: Run) -> None:
