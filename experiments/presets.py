@@ -141,7 +141,7 @@ def _quick_plan(
     return DatasetPlan(
         dataset=DatasetConfig(name=name, validation_size=validation_size, test_limit=1_000),
         targets=_targets(targets),
-        purifiers=_sfl_purifiers(purifier, width=0.25, kl_weight=KL_WEIGHT),
+        purifiers=_sfl_purifiers(purifier, width=0.5, kl_weight=KL_WEIGHT),
         voters=_small_voters(voter),
         decision=DecisionConfig(num_drawn=3, backoff=True, table_limit=10_000),
         sweep=sweep,
@@ -174,7 +174,7 @@ def _quick() -> Profile:
             "cifar10": _quick_plan(
                 "cifar10",
                 colour,
-                purifier_epochs=8,
+                purifier_epochs=16,
                 voter_epochs=5,
                 validation_size=5_000,
                 sweep=SWEEP_WEIGHTS,
@@ -192,9 +192,9 @@ def _quick() -> Profile:
         epsilons=REDUCED_EPSILONS,
         voting_epsilons=(0.05, 0.10, 0.15),
         cuts=(
-            "Profile quick: targets at full size, 8 to 20 epochs; VAE at a quarter of its widths, "
-            "8 epochs; 6 small voters of three families, 4 or 5 epochs on 20,000 images, 3 drawn; "
-            "1,000 test images; PGD 20 steps; CW 3 x 50 steps; one seed."
+            "Profile quick: targets at full size, 8 to 20 epochs; VAE at half of its widths, "
+            "8 or 16 epochs; 6 small voters of three families, 4 or 5 epochs on 20,000 images, "
+            "3 drawn; 1,000 test images; PGD 20 steps; CW 3 x 50 steps; one seed."
         ),
     )
 
