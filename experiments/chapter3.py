@@ -73,30 +73,44 @@ def reconstruction_distance(study: Study, experiment: str, attack: str) -> None:
     **Differs from the paper**: test images, where the captions say training images; the
     attacked classifier, which the text does not name, is target A.
     """
-    for epsilon in study.profile.epsilons:
-        for purifier in (PURIFIER, ABLATION):
-            _settle_distance(study, experiment, attack, epsilon, purifier)
-
-
-def _settle_distance(
-    study: Study, experiment: str, attack: str, epsilon: float, purifier: str
-) -> None:
     target = RECONSTRUCTION_TARGET
+    names = (PURIFIER, ABLATION)
     flags = make_flags({"target": target})
-    wanted = {
-        metric: Measurement(defense=purifier, classifier=target, metric=metric, flags=flags)
-        for norm in ("l2", "l1")
-        for metric in (norm, f"{norm}_standard_error")
+    metrics = ("l2", "l2_standard_error", "l1", "l1_standard_error")
+    wishes = {
+        (name, metric): Measurement(defense=name, classifier=target, metric=metric, flags=flags)
+        for name in names
+        for metric in metrics
     }
+    gain = Measurement(
+        defense=PURIFIER, classifier=target, metric="l2_gain_standard_error", flags=flags
+    )
 
     def measure(attacked: np.ndarray) -> Measured:
-        purified = study.purified(purifier, attacked)
-        return {wanted[m]: (v, None, None) for m, v in distances(study, purified).items()}
+        purified = {name: study.purified(name, attacked) for name in names}
+        measured: Measured = {gain: (_gain_standard_error(study, purified), None, None)}
+        for name in names:
+            for metric, value in distances(study, purified[name]).items():
+                measured[wishes[name, metric]] = (value, None, None)
+        return measured
 
-    _settle_oblivious(
-        study, experiment, attack, epsilon, target,
-        wishes=wanted, measure=measure, purifier=study.models.purifier_recipe(purifier),
-    )  # fmt: skip
+    for epsilon in study.profile.epsilons:
+        _settle_oblivious(
+            study, experiment, attack, epsilon, target,
+            wishes={**wishes, "gain": gain}, measure=measure,
+            purifiers=[study.models.purifier_recipe(name) for name in names],
+        )  # fmt: skip
+
+
+def _gain_standard_error(study: Study, purified: Mapping[str, np.ndarray]) -> float:
+    """Standard error of the mean difference in L2 between the two purifiers, image by image."""
+    lengths = [
+        np.linalg.norm((purified[name] - study.data.test.images).reshape(len(study.data.test), -1),
+                       axis=1)
+        for name in (PURIFIER, ABLATION)
+    ]  # fmt: skip
+    difference = lengths[0] - lengths[1]
+    return float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
 def distances(study: Study, purified: np.ndarray) -> dict[str, float]:

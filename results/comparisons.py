@@ -58,7 +58,11 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class DistancePair(Pair):
-    """As `Pair`, with the standard error of the gain, taking the two as independent."""
+    """As `Pair`, with the standard error of the gain.
+
+    It is that of the difference image by image where it was measured (metric
+    `l2_gain_standard_error`), else it takes the two as independent, which is wider.
+    """
 
     standard_error: float
 
@@ -208,15 +212,15 @@ def distance_pairs(
         One pair for each attack and epsilon.
     """
     selected: dict[str, list[Row]] = {}
+    paired: dict[tuple[str, float], float] = {}
     for row in rows:
-        if (
-            row.experiment.startswith(CHAPTER)
-            and row.dataset == dataset
-            and row.attack != "none"
-            and row.threat_model == "oblivious"
-            and row.metric in ("l2", "l2_standard_error")
-        ):
+        place = (row.experiment[: len(CHAPTER)], row.dataset, row.threat_model)
+        if place != (CHAPTER, dataset, "oblivious") or row.attack == "none":
+            continue
+        if row.metric in ("l2", "l2_standard_error"):
             selected.setdefault(row.attack, []).append(row)
+        elif row.metric == "l2_gain_standard_error" and row.defense == method:
+            paired[row.attack, row.epsilon] = row.value
     pairs = []
     for attack, behind in sorted(selected.items()):
         by_defense = {curve.defense: curve for curve in value_curves(behind, "l2")}
@@ -225,7 +229,8 @@ def distance_pairs(
         for point in by_defense[method].points:
             other = by_defense[reference].at(point.x)
             if other is not None:
-                error = (point.half_width**2 + other.half_width**2) ** 0.5
+                independent = (point.half_width**2 + other.half_width**2) ** 0.5
+                error = paired.get((attack, point.x), independent)
                 pairs.append(DistancePair(attack, point.x, point.value, other.value, error))
     return pairs
 

@@ -76,6 +76,13 @@ def test_spatial_frequency_loss_reports_what_it_counts():
     assert claims.spatial_frequency_loss_lowers_l2(rows, "digits").verdict == "not measured"
 
 
+def test_an_error_measured_image_by_image_replaces_the_independent_one():
+    rows = distance_rows({"sfl_vae": (3, 3.9, 5, 5, 3, 5), "non_sfl_vae": [4.0] * 6})
+    rows += distance_rows({"sfl_vae": [0.01] * 6}, metric="l2_gain_standard_error")[::2]
+    claim = claims.spatial_frequency_loss_lowers_l2(rows, "cifar10")
+    assert "lower at 2 of 3 points (2 by more than two standard errors)" in claim.measured
+
+
 def baseline(value: float, name: str = "defense_vae", **changes):
     return [
         accuracy_row(value, defense=name, classifier=t, epsilon=e, flags=f"target={t}", **changes)

@@ -66,6 +66,22 @@ def test_rows_say_what_the_models_say(folder):
     assert row.correct == (labels == study.data.test.labels).sum()
 
 
+def test_the_gain_in_l2_is_judged_image_by_image(folder):
+    run = tiny_run(folder)
+    study = _study(run)
+    clean, attacked = study.data.test.images, study.oblivious_set("A", "fgsm", 0.1)
+    lengths = [
+        np.linalg.norm((study.purified(name, attacked) - clean).reshape(40, -1), axis=1)
+        for name in ("sfl_vae", "non_sfl_vae")
+    ]
+    rows = [r for r in run.rows.read("003.F3.2") if r.epsilon == 0.1]
+    values = {(r.defense, r.metric): r.value for r in rows}
+    np.testing.assert_allclose(values["sfl_vae", "l2"], lengths[0].mean(), rtol=1e-5)
+    np.testing.assert_allclose(values["non_sfl_vae", "l2"], lengths[1].mean(), rtol=1e-5)
+    expected = (lengths[0] - lengths[1]).std(ddof=1) / np.sqrt(40)
+    np.testing.assert_allclose(values["sfl_vae", "l2_gain_standard_error"], expected, rtol=1e-4)
+
+
 def test_running_again_measures_nothing_and_repeats_no_row(folder, monkeypatch):
     before = {p: p.read_bytes() for p in (folder / "results").rglob("*") if p.is_file()}
 
