@@ -48,7 +48,7 @@ def draw(
     """
     title = f"{entry.id}  {DATASET_LABELS.get(dataset, dataset)}: {entry.title}"
     examples = _examples(entry, dataset, rows)
-    stem = _stem(entry, dataset, profile, rows)
+    stem = _stem(entry, dataset, profile, rows, seed)
     if entry.drawing == "images":
         if not examples.is_file():
             return ()
@@ -65,14 +65,16 @@ def state(entry: Entry, dataset: str, rows: RowStore) -> tuple[int, bool]:
     return hash(tuple(keys)), _examples(entry, dataset, rows).is_file()
 
 
-def drawn(entry: Entry, dataset: str, profile: Profile, rows: RowStore) -> bool:
+def drawn(entry: Entry, dataset: str, profile: Profile, rows: RowStore, seed: int) -> bool:
     """Whether the figure of an entry is there."""
-    stem = _stem(entry, dataset, profile, rows)
+    stem = _stem(entry, dataset, profile, rows, seed)
     return all(stem.with_name(f"{stem.name}.{ending}").is_file() for ending in ("png", "pdf"))
 
 
-def _stem(entry: Entry, dataset: str, profile: Profile, rows: RowStore) -> Path:
-    return rows.root / "figures" / profile.name / f"{entry.id}_{dataset}"
+def _stem(entry: Entry, dataset: str, profile: Profile, rows: RowStore, seed: int) -> Path:
+    """Seed 0 has the plain name; a repetition must not take its place."""
+    repetition = f"_seed{seed}" if seed else ""
+    return rows.root / "figures" / profile.name / f"{entry.id}_{dataset}{repetition}"
 
 
 def _examples(entry: Entry, dataset: str, rows: RowStore) -> Path:

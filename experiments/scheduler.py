@@ -97,7 +97,7 @@ def _measure(run: Run, entry: Entry, study: Study) -> bool:
     if entry.run is not None:
         entry.run(study, entry.id)
     new = before != figures.state(entry, study.dataset, run.rows)
-    if new or not figures.drawn(entry, study.dataset, run.profile, run.rows):
+    if new or not figures.drawn(entry, study.dataset, run.profile, run.rows, run.seed):
         _draw(run, entry, study.dataset)
     return new
 
@@ -136,6 +136,12 @@ def _draw(run: Run, entry: Entry, dataset: str) -> tuple[Path, ...]:
 
 
 def _report(run: Run) -> None:
+    if run.seed != 0:
+        _say("The report shows seed 0; the rows and figures of this seed are beside its own.")
+        return
+    if not any(row.seed == run.seed for row in run.rows.read()):
+        _say("Nothing measured yet, so there is no report.")
+        return
     path = write_report(run.results_dir, run.profile.name, cuts=run.profile.cuts, seed=run.seed)
     _say(f"Report: {path}")
 

@@ -104,6 +104,27 @@ def test_figures_are_redrawn_from_rows_alone(folder, tmp_path):
     assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+def test_nothing_measured_is_said_not_raised(tmp_path, capsys):
+    arguments = ["--only", "004.T3", "--results-dir", str(tmp_path)]
+    assert run_all.main([*arguments, "--artifacts-dir", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "not implemented yet" in text and "Nothing measured yet" in text
+
+
+def test_another_seed_takes_no_figure_away(folder, tmp_path):
+    import dataclasses
+    import shutil
+
+    shutil.copytree(folder / "results", tmp_path / "results")
+    run = dataclasses.replace(tiny_run(tmp_path), seed=1)
+    rows = [dataclasses.replace(row, seed=1) for row in run.rows.read("003.F3.8")]
+    run.rows.add(rows)
+    before = (tmp_path / "results/figures/tiny/003.F3.8_digits.png").read_bytes()
+    scheduler.redraw(run)
+    assert (tmp_path / "results/figures/tiny/003.F3.8_digits_seed1.png").is_file()
+    assert (tmp_path / "results/figures/tiny/003.F3.8_digits.png").read_bytes() == before
+
+
 def test_one_set_serves_every_defense(folder):
     study = _study(tiny_run(folder))
     path = study.models.store.root / "adversarial_sets"
