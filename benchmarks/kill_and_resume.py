@@ -75,9 +75,12 @@ def compare(kills: int, tiny: bool, seed: int, folder: Path) -> bool:
     whole, broken = folder / "whole", folder / "broken"
     seconds = run_to_the_end(command(whole, tiny))
     print(f"uninterrupted: {seconds:.0f} s, {len(rows_without_seconds(whole))} rows", flush=True)
-    # Half of the moments fall into the first third of a run, where the training is.
+    # A run that finds everything done takes `idle` seconds. Beyond that a kill comes after a
+    # `kills`-th of the work on average, so that there is still something to kill the last time.
+    idle = run_to_the_end(command(whole, tiny))
     rng = random.Random(seed)
-    moments = [rng.uniform(2.0, seconds * rng.choice((0.33, 1.0))) for _ in range(kills)]
+    reach = idle + 2 * max(seconds - idle, 1.0) / kills
+    moments = [rng.uniform(0.5 * idle, reach) for _ in range(kills)]
     done = killed_runs(command(broken, tiny), moments)
     run_to_the_end(command(broken, tiny))
     same = rows_without_seconds(whole) == rows_without_seconds(broken)
