@@ -194,7 +194,8 @@ def _quick() -> Profile:
         cuts=(
             "Profile quick: targets at full size, 8 to 20 epochs; VAE at half of its widths, "
             "8 or 16 epochs; 6 small voters of three families, 4 or 5 epochs on 20,000 images, "
-            "3 drawn; 1,000 test images; PGD 20 steps; CW 3 x 50 steps; one seed."
+            "3 drawn; KL sweep 8 epochs on 10,000 images; 1,000 test images; PGD 20 steps; "
+            "CW 3 x 50 steps; one seed."
         ),
     )
 
