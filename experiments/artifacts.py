@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 from experiments.reproducibility import environment_record, plain, stable_hash
+from results.files import write_atomically as write_bytes
 
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
@@ -55,7 +56,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes sorted, indented JSON in one step."""
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    write_bytes(path, text.encode())
 
 
 def load_keras_model(path: str | Path, sha256: str | None = None) -> keras.Model:

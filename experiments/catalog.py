@@ -62,18 +62,16 @@ def _per_attack(
     title: str,
     run: Callable[..., None],
     drawing: str,
-    attacks: Iterable[str] = _ATTACKS,
-    paper: str = "003.F3.",
 ) -> list[Entry]:
-    """Four figures in a row, one for each attack."""
+    """Four figures of chapter 3 in a row, one for each attack."""
     return [
         Entry(
-            id=f"{paper}{first + offset}",
+            id=f"003.F3.{first + offset}",
             title=title.format(attack=_ATTACKS[attack]),
             run=_bound(run, attack),
             drawing=drawing,
         )
-        for offset, attack in enumerate(attacks)
+        for offset, attack in enumerate(_ATTACKS)
     ]
 
 
@@ -81,11 +79,8 @@ def _bound(run: Callable[..., None], attack: str) -> Callable[[Study, str], None
     return lambda study, experiment: run(study, experiment, attack)
 
 
-def _not_yet(paper: str, ids: Mapping[str, str]) -> list[Entry]:
-    return [Entry(id=f"{paper}.{i}", title=title, note=NOT_YET) for i, title in ids.items()]
-
-
-def _only_words(paper: str, ids: Mapping[str, str], note: str) -> list[Entry]:
+def _unmeasured(paper: str, ids: Mapping[str, str], note: str = NOT_YET) -> list[Entry]:
+    """Entries that `run_all.py` only lists, with the reason."""
     return [Entry(id=f"{paper}.{i}", title=title, note=note) for i, title in ids.items()]
 
 
@@ -125,16 +120,16 @@ _CHAPTER_3 = [
 ]
 
 ENTRIES: tuple[Entry, ...] = (
-    *_only_words("000", {"F1": "pipeline", "F3": "VAE and U-Net structures"}, DIAGRAM),
-    *_not_yet(
+    *_unmeasured("000", {"F1": "pipeline", "F3": "VAE and U-Net structures"}, DIAGRAM),
+    *_unmeasured(
         "000",
         {
             "F2": "accuracy against epsilon, Defense-CycleGAN and baselines",
             "T1": "L1 of reconstructions, Defense-CycleGAN and ablations",
         },
     ),
-    *_only_words("001", {"F2": "overview", "F4": "losses"}, DIAGRAM),
-    *_not_yet(
+    *_unmeasured("001", {"F2": "overview", "F4": "losses"}, DIAGRAM),
+    *_unmeasured(
         "001",
         {
             "F1": "t-SNE of pixels and logits",
@@ -148,8 +143,8 @@ ENTRIES: tuple[Entry, ...] = (
             "T6": "ablation of loss terms",
         },
     ),
-    *_only_words("002", {"F1": "architecture"}, DIAGRAM),
-    *_not_yet(
+    *_unmeasured("002", {"F1": "architecture"}, DIAGRAM),
+    *_unmeasured(
         "002",
         {
             "F2": "robustness curves, MNIST",
@@ -171,7 +166,7 @@ ENTRIES: tuple[Entry, ...] = (
         run=supplements.example_images,
         drawing="images",
     ),
-    *_only_words(
+    *_unmeasured(
         "003", {"F2.1": "graphical model", "T2.1": "notation", "F3.1": "pipeline"}, DIAGRAM
     ),
     *_CHAPTER_3,
@@ -182,8 +177,8 @@ ENTRIES: tuple[Entry, ...] = (
         drawing="sweep",
         datasets=("cifar10",),
     ),
-    *_only_words("003", {"F4.1": "pipeline", "F4.6": "U-Net and VAE structures"}, DIAGRAM),
-    *_not_yet(
+    *_unmeasured("003", {"F4.1": "pipeline", "F4.6": "U-Net and VAE structures"}, DIAGRAM),
+    *_unmeasured(
         "003",
         {
             **{f"F4.{i}": "accuracy against epsilon, Defense-CycleGAN" for i in range(2, 6)},
@@ -196,8 +191,8 @@ ENTRIES: tuple[Entry, ...] = (
             "T5.1": "clean accuracy after filtering",
         },
     ),
-    *_only_words("003", {"F5.1": "VQUNet structure", "F5.2": "VQUNet blocks"}, DIAGRAM),
-    *_only_words(
+    *_unmeasured("003", {"F5.1": "VQUNet structure", "F5.2": "VQUNet blocks"}, DIAGRAM),
+    *_unmeasured(
         "003",
         {
             "TA.1": "VAE structure",
@@ -208,10 +203,10 @@ ENTRIES: tuple[Entry, ...] = (
         },
         ARCHITECTURE,
     ),
-    *_only_words(
+    *_unmeasured(
         "004", {"F1": "overview", "F2": "training", "F3": "inference", "F6": "structure"}, DIAGRAM
     ),
-    *_not_yet(
+    *_unmeasured(
         "004",
         {
             "F4": "purified images, MNIST",
