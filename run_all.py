@@ -63,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Imported here so that --help and a mistyped option answer at once.
+    from experiments.memory import keep_freed_memory
+
+    keep_freed_memory()
     from experiments import catalog, presets, scheduler
     from experiments.listing import listing
 
