@@ -33,7 +33,7 @@ from attacks.validation import AttackFailedError, Job
 _ORDERS = {"linf": np.inf, "l2": 2}
 
 
-class _GradientAttack(Attack, abc.ABC):
+class GradientAttack(Attack, abc.ABC):
     """What the four adapters share: tensors in, the gradient looked at once per model."""
 
     loss_fn: ClassVar[Any] = staticmethod(tf.nn.sparse_softmax_cross_entropy_with_logits)
@@ -65,6 +65,28 @@ class _GradientAttack(Attack, abc.ABC):
     ) -> tf.Tensor:
         """Returns what CleverHans makes of one batch."""
 
+    def _start(
+        self, victim: AttackedModel, images: tf.Tensor, labels: tf.Tensor, epsilon: float, seed: int
+    ) -> tf.Tensor:
+        """Returns where the search for one batch begins."""
+        return images
+
+    def _starting_points(
+        self, victim: AttackedModel, job: Job, epsilon: float | None
+    ) -> np.ndarray:
+        """Returns the starts, random ones drawn again from the same seeds.
+
+        A random start changes every image even where the gradient is zero, so that only the
+        distance from it tells whether the attack did anything.
+        """
+        starts = np.array(job.images)
+        for start, count, rows in padded_batches(len(job.images), job.batch_size):
+            images, labels = tf.constant(job.images[rows]), tf.constant(job.goal_labels[rows])
+            seed = batch_seed(job.seed, start)
+            batch = self._start(victim, images, labels, float(epsilon or 0.0), seed)
+            starts[start : start + count] = batch.numpy()[:count]
+        return starts
+
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
         """Raises if the model has no gradient; CleverHans would fail far from the cause.
 
@@ -83,7 +105,7 @@ class _GradientAttack(Attack, abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FGSM(_GradientAttack):
+class FGSM(GradientAttack):
     """The fast gradient sign method: one step of length epsilon up the loss.
 
     Cheap, and weak: a defense that withstands it alone has withstood nothing.
@@ -111,7 +133,7 @@ class FGSM(_GradientAttack):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _IterativeAttack(_GradientAttack):
+class _IterativeAttack(GradientAttack):
     """Shared by the attacks that take several steps.
 
     Args:
@@ -220,25 +242,13 @@ class PGD(_IterativeAttack):
             **settings,
         )
 
-    def _starting_points(
-        self, victim: AttackedModel, job: Job, epsilon: float | None
-    ) -> np.ndarray:
-        """Returns the random starts, drawn again from the same seeds.
-
-        A random start changes every image even where the gradient is zero, so that only the
-        distance from it tells whether the attack did anything.
-        """
-        if epsilon is None or not self.random_start:
-            return job.images
-        settings = {"clip_min": 0.0, "clip_max": 1.0, "norm": _ORDERS[self.norm]}
-        settings |= {"y": tf.constant(job.goal_labels[:1])}
-        starts = np.empty_like(job.images)
-        for start, count, rows in padded_batches(len(job.images), job.batch_size):
-            images = tf.constant(job.images[rows])
-            seed = batch_seed(job.seed, start)
-            batch = self._call_cleverhans(victim, images, epsilon, settings, seed, num_steps=0)
-            starts[start : start + count] = batch.numpy()[:count]
-        return starts
+    def _start(
+        self, victim: AttackedModel, images: tf.Tensor, labels: tf.Tensor, epsilon: float, seed: int
+    ) -> tf.Tensor:
+        if not self.random_start:
+            return images
+        settings = {"clip_min": 0.0, "clip_max": 1.0, "norm": _ORDERS[self.norm], "y": labels}
+        return self._call_cleverhans(victim, images, epsilon, settings, seed, num_steps=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

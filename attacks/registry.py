@@ -8,10 +8,11 @@ from attacks.attack import Attack
 from attacks.carlini_wagner import CarliniWagner
 from attacks.carlini_wagner_cleverhans import CarliniWagnerCleverHans
 from attacks.gradient import BIM, FGSM, MIFGSM, PGD
+from attacks.random_step import RandFGSM
 
 ATTACKS: dict[str, type[Attack]] = {
     attack.name: attack
-    for attack in (FGSM, BIM, PGD, MIFGSM, CarliniWagner, CarliniWagnerCleverHans)
+    for attack in (FGSM, RandFGSM, BIM, PGD, MIFGSM, CarliniWagner, CarliniWagnerCleverHans)
 }
 
 

@@ -126,6 +126,96 @@ def attack_random_member(
             "models, or a function together with num_members."
         )
     members = draw_members(len(images), count, seed)
+    crafted = _attack_members(
+        attack, models, members, images, labels, epsilons, seed, batch_size, progress
+    )
+    return crafted, members
+
+
+def mixed_members(num_images: int, num_substitutes: int, seed: int) -> np.ndarray:
+    """Returns, for each image, whether the target (0) or which substitute (1, 2, ...) is attacked.
+
+    **Reference**: dissertation, ch. 5.4.1: half of the images on the target, half on three
+    DenseNets.
+
+    **Differs from the paper**: how the second half is split is not printed: in equal shares. The
+    images of each share are drawn by a seeded permutation.
+
+    Args:
+        num_images: number of images.
+        num_substitutes: number of substitutes, at least 1.
+        seed: seed of the permutation.
+
+    Returns:
+        int64 array `(num_images,)` with values in [0, num_substitutes].
+    """
+    if num_substitutes < 1:
+        raise ValueError(
+            f"Expected at least one substitute, received {num_substitutes}. Pass the classifiers "
+            "whose adversarial images are transferred."
+        )
+    order = np.random.default_rng(seed).permutation(num_images)
+    members = np.zeros(num_images, np.int64)
+    transferred = order[(num_images + 1) // 2 :]
+    for index, share in enumerate(np.array_split(transferred, num_substitutes), start=1):
+        members[share] = index
+    return members
+
+
+def attack_mixed(
+    attack: Attack,
+    target: keras.Model,
+    substitutes: Sequence[keras.Model],
+    images: np.ndarray,
+    labels: np.ndarray,
+    epsilons: Sequence[float],
+    seed: int = 0,
+    *,
+    batch_size: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[dict[float | None, np.ndarray], np.ndarray]:
+    """Makes half of the adversarial images on the target and transfers the rest.
+
+    **Reference**: dissertation, ch. 5.4.1; see `mixed_members`.
+
+    Args:
+        attack: the attack.
+        target: the undefended target.
+        substitutes: classifiers trained apart from it.
+        images: see `attack_random_member`, as for all that follow.
+        labels: see there.
+        epsilons: see there.
+        seed: see there.
+        batch_size: see there.
+        progress: see there.
+
+    Returns:
+        A dict from epsilon to adversarial images, and the members as of `mixed_members`.
+
+    Raises:
+        ValueError: if there is no substitute, or an argument is not accepted by the attack.
+        AttackFailedError: if the attack fails on a member, or changes nothing on any.
+    """
+    members = mixed_members(len(images), len(substitutes), seed)
+    crafted = _attack_members(
+        attack, [target, *substitutes], members, images, labels, epsilons, seed, batch_size,
+        progress,
+    )  # fmt: skip
+    return crafted, members
+
+
+def _attack_members(
+    attack: Attack,
+    models: Sequence[keras.Model] | Callable[[int], keras.Model],
+    members: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    epsilons: Sequence[float],
+    seed: int,
+    batch_size: int | None,
+    progress: Callable[[int], None] | None,
+) -> dict[float | None, np.ndarray]:
+    """Returns each image attacked on its member; every member meets its own images only."""
     images, labels = np.asarray(images), np.asarray(labels)
     crafted: dict[float | None, np.ndarray] = {e: np.array(images) for e in epsilons}
     num_done = 0
@@ -148,7 +238,7 @@ def attack_random_member(
     for epsilon, adversarial in crafted.items():
         if epsilon != 0 and np.array_equal(adversarial, images):
             raise AttackFailedError.nothing_changed(attack.name, epsilon, len(images))
-    return crafted, members
+    return crafted
 
 
 def _shifted(progress: Callable[[int], None] | None, num_done: int) -> Callable[[int], None] | None:

@@ -44,6 +44,7 @@ class Purifier(keras.Model, abc.ABC):
         batch_keys: What a training batch holds.
         loss_names: Every logged loss. Where phases share the name ``"loss"``, it is declared and
             logged as ``"<phase>_loss"``.
+        optimizer_names: The optimizers that ``compile`` takes, one for each network group.
         is_stochastic: Whether two purifications of one image differ, so that an attack has to
             average over them.
         differentiable: Whether a gradient flows to the input; if not, an attack needs BPDA.
@@ -58,6 +59,7 @@ class Purifier(keras.Model, abc.ABC):
 
     batch_keys: tuple[str, ...] = ("clean",)
     loss_names: tuple[str, ...] = ()
+    optimizer_names: tuple[str, ...] = ("optimizer",)
     is_stochastic: bool = False
     differentiable: bool = True
 

@@ -11,6 +11,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+LATER = {"omitted_at_default": True}
+"""Marks a field younger than the first published rows: hashes leave it out at its default, so
+that what was measured before it keeps its name."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
@@ -38,14 +42,20 @@ class TrainingConfig:
         batch_size: images per step.
         optimizer: ``"adam"`` or ``"sgd"`` (Nesterov momentum 0.9).
         learning_rate: initial learning rate.
-        schedule: ``"constant"``, ``"cosine"`` (to `final_learning_rate`) or ``"steps"``.
+        schedule: ``"constant"``, ``"cosine"`` (to `final_learning_rate`), ``"steps"``, or
+            ``"linear"`` (constant for half of the run, then straight to 0).
         final_learning_rate: where the cosine ends.
         milestones: fractions of the run at which a ``"steps"`` schedule drops.
         decays: learning-rate factors that hold after each milestone.
-        augmentation: any of ``"flip"``, ``"shift"``.
+        augmentation: any of ``"flip"``, ``"vertical_flip"``, ``"shift"``, ``"stretch"`` and
+            ``"noise"``, applied in the order given.
         shift_fraction: largest translation of ``"shift"``, as a share of the image side.
         global_clipnorm: gradient clipping at this global norm, or ``None``.
         train_limit: fit on this many of the data set's training images, ``None`` for all.
+        beta_1: Adam's decay of the first moment.
+        beta_2: Adam's decay of the second moment.
+        stretch_fraction: largest zoom of ``"stretch"`` along either side.
+        noise_scale: standard deviation of the factors of ``"noise"``, whose mean is 1.
     """
 
     epochs: int
@@ -60,6 +70,10 @@ class TrainingConfig:
     shift_fraction: float = 0.1
     global_clipnorm: float | None = None
     train_limit: int | None = None
+    beta_1: float = dataclasses.field(default=0.9, metadata=LATER)
+    beta_2: float = dataclasses.field(default=0.999, metadata=LATER)
+    stretch_fraction: float = dataclasses.field(default=0.1, metadata=LATER)
+    noise_scale: float = dataclasses.field(default=0.2, metadata=LATER)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,13 +87,43 @@ class ClassifierConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """An attack of `attacks.registry` and its hyper-parameters."""
+
+    name: str
+    hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackedCopies:
+    """Adversarial training images: one copy of the training images for each attack.
+
+    Args:
+        target: the undefended target that is attacked.
+        attacks: each with its epsilon, or ``None`` for the attack's own distance.
+    """
+
+    target: str
+    attacks: tuple[tuple[AttackConfig, float | None], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PurifierConfig:
-    """A purifier of `defenses.registry` and how it is trained."""
+    """A purifier of `defenses.registry` and how it is trained.
+
+    Args:
+        name: registry key.
+        training: sizes and schedule; a method's several optimizers share them.
+        width: factor on every hidden channel count.
+        arguments: passed to the purifier's ``for_images``.
+        copies: the adversarial images of a purifier that trains on them.
+    """
 
     name: str
     training: TrainingConfig
     width: float = 1.0
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    copies: AttackedCopies | None = dataclasses.field(default=None, metadata=LATER)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,14 +146,6 @@ class DecisionConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AttackConfig:
-    """An attack of `attacks.registry` and its hyper-parameters."""
-
-    name: str
-    hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetPlan:
     """Everything that is trained and evaluated on one data set.
 
@@ -119,6 +155,10 @@ class DatasetPlan:
         purifiers: by registry key.
         voters: the pool behind each purifier.
         decision: vote and Bayesian update.
+        pools: voters of purifiers whose pool is trained otherwise.
+        wide_resnet: the target of chapter 5.
+        substitutes: the DenseNets whose adversarial images are transferred to it.
+        retraining: how a target is retrained on purified images; ``None`` takes its own training.
         sweep: KL weights of the sweep that settles ``kl_weight``, empty for none.
         sweep_training: how each run of the sweep is trained.
     """
@@ -130,6 +170,14 @@ class DatasetPlan:
     decision: DecisionConfig
     sweep: tuple[float, ...] = ()
     sweep_training: TrainingConfig | None = None
+    pools: Mapping[str, tuple[ClassifierConfig, ...]] = dataclasses.field(default_factory=dict)
+    wide_resnet: ClassifierConfig | None = None
+    substitutes: tuple[ClassifierConfig, ...] = ()
+    retraining: TrainingConfig | None = None
+
+    def pool(self, purifier: str) -> tuple[ClassifierConfig, ...]:
+        """The voters behind `purifier`."""
+        return self.pools.get(purifier, self.voters)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from experiments import augmentation
 from experiments.config import DatasetConfig, TrainingConfig
 from experiments.reproducibility import array_hash
 
@@ -174,7 +175,14 @@ class Batches(keras.utils.PyDataset):
         training: batch size and augmentation.
         seed: of order and augmentation.
         keys: ``None`` yields ``(images, labels)``; otherwise each batch is a dict with these
-            of ``"clean"`` and ``"label"``, as `defenses.purifier.Purifier` trains on.
+            of ``"clean"``, ``"adversarial"`` and ``"label"``, as `defenses.purifier.Purifier`
+            trains on.
+        attacked: attacked copies of `images`, each of the same shape; an epoch passes over all
+            of them, with the clean image beside each.
+
+    Raises:
+        ValueError: for an unknown augmentation, for one on images that have attacked copies, or
+            if a copy has another shape than the images.
     """
 
     def __init__(
@@ -185,30 +193,36 @@ class Batches(keras.utils.PyDataset):
         *,
         seed: int,
         keys: tuple[str, ...] | None = None,
+        attacked: Sequence[np.ndarray] = (),
     ) -> None:
         super().__init__()
-        unknown = set(training.augmentation) - set(_AUGMENTATIONS)
-        if unknown:
+        augmentation.check(training.augmentation)
+        shapes = {copy.shape for copy in attacked}
+        if shapes - {images.shape} or (attacked and training.augmentation):
             raise ValueError(
-                f"Unknown augmentation {sorted(unknown)}. Known: {', '.join(_AUGMENTATIONS)}."
+                f"Expected attacked copies of shape {images.shape} and no augmentation beside "
+                f"them, received {sorted(shapes)} and {training.augmentation}. Attack exactly "
+                "these images, and leave the augmentation empty."
             )
         self.images, self.labels, self.training = images, labels, training
-        self.seed, self.keys, self.epoch = seed, keys, 0
+        self.seed, self.keys, self.attacked, self.epoch = seed, keys, tuple(attacked), 0
         self._start_epoch()
 
     def __len__(self) -> int:
-        return math.ceil(len(self.labels) / self.training.batch_size)
+        return math.ceil(len(self._order) / self.training.batch_size)
 
     def __getitem__(self, index: int):
         size = self.training.batch_size
         chosen = self._order[index * size : (index + 1) * size]
-        images = self.images[chosen]
+        copies, chosen = np.divmod(chosen, len(self.labels))
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        for name in self.training.augmentation:
-            images = _AUGMENTATIONS[name](images, rng, self.training)
+        images = augmentation.augment(self.images[chosen], rng, self.training)
         if self.keys is None:
             return images, self.labels[chosen]
         available = {"clean": images, "label": self.labels[chosen]}
+        if self.attacked:
+            pairs = zip(copies, chosen, strict=True)
+            available["adversarial"] = np.stack([self.attacked[c][i] for c, i in pairs])
         return ({key: available[key] for key in self.keys},)
 
     def on_epoch_end(self) -> None:
@@ -222,23 +236,5 @@ class Batches(keras.utils.PyDataset):
         self._start_epoch()
 
     def _start_epoch(self) -> None:
-        self._order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.labels))
-
-
-def _flip(images: np.ndarray, rng: np.random.Generator, _: TrainingConfig) -> np.ndarray:
-    flipped = rng.random(len(images)) < 0.5
-    return np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
-
-
-def _shift(images: np.ndarray, rng: np.random.Generator, training: TrainingConfig) -> np.ndarray:
-    """Translates each image by up to the configured share of its side; zeros move in."""
-    count, height, width, _ = images.shape
-    reach = round(training.shift_fraction * height)
-    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    tops, lefts = rng.integers(0, 2 * reach + 1, (2, count))
-    rows = tops[:, None] + np.arange(height)
-    columns = lefts[:, None] + np.arange(width)
-    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-_AUGMENTATIONS: dict[str, Callable[..., np.ndarray]] = {"flip": _flip, "shift": _shift}
+        length = len(self.labels) * max(1, len(self.attacked))
+        self._order = np.random.default_rng([self.seed, self.epoch]).permutation(length)

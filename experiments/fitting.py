@@ -43,6 +43,28 @@ def progress_bar(total: int, label: str, unit: str) -> tqdm:
     )
 
 
+class HalfLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that is constant for half of the steps and then falls straight to 0.
+
+    Args:
+        initial_learning_rate: the rate of the first half.
+        steps: all steps of the run.
+    """
+
+    def __init__(self, initial_learning_rate: float, steps: int) -> None:
+        super().__init__()
+        self.initial_learning_rate, self.steps = float(initial_learning_rate), int(steps)
+
+    def __call__(self, step):
+        """The rate of `step`, counted from 0."""
+        done = keras.ops.cast(step, "float32") / self.steps
+        return self.initial_learning_rate * keras.ops.clip(2.0 - 2.0 * done, 0.0, 1.0)
+
+    def get_config(self) -> dict[str, float | int]:
+        """What rebuilds the schedule."""
+        return {"initial_learning_rate": self.initial_learning_rate, "steps": self.steps}
+
+
 def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """The optimizer of a training configuration with its learning-rate schedule."""
     steps = training.epochs * steps_per_epoch
@@ -56,10 +78,19 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> keras.opti
             [int(fraction * steps) for fraction in training.milestones],
             [training.learning_rate * factor for factor in (1.0, *training.decays)],
         )
+    elif training.schedule == "linear":
+        rate = HalfLinearDecay(training.learning_rate, steps)
     elif training.schedule != "constant":
-        raise ValueError(f"Unknown schedule {training.schedule!r}. Known: constant, cosine, steps.")
+        raise ValueError(
+            f"Unknown schedule {training.schedule!r}. Known: constant, cosine, linear, steps."
+        )
     if training.optimizer == "adam":
-        return keras.optimizers.Adam(rate, global_clipnorm=training.global_clipnorm)
+        return keras.optimizers.Adam(
+            rate,
+            beta_1=training.beta_1,
+            beta_2=training.beta_2,
+            global_clipnorm=training.global_clipnorm,
+        )
     if training.optimizer == "sgd":
         return keras.optimizers.SGD(
             rate, momentum=0.9, nesterov=True, global_clipnorm=training.global_clipnorm

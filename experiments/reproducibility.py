@@ -20,7 +20,8 @@ RECORDED_PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow-datasets",
 def plain(value: Any) -> Any:
     """Configurations as JSON types, with one spelling per value."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = [f for f in dataclasses.fields(value) if not _omitted(f, getattr(value, f.name))]
+        return {f.name: plain(getattr(value, f.name)) for f in fields}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -30,6 +31,11 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"Cannot hash a value of type {type(value).__name__}: {value!r}.")
+
+
+def _omitted(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field is younger than published hashes (`config.LATER`) and at its default."""
+    return "omitted_at_default" in field.metadata and value == field.default
 
 
 def canonical_json(value: Any) -> str:

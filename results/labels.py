@@ -36,6 +36,7 @@ DATASET_LABELS = {
 ATTACK_LABELS = {
     "none": "no attack",
     "fgsm": "FGSM",
+    "rand_fgsm": "RAND+FGSM",
     "bim": "BIM",
     "pgd": "PGD",
     "mi_fgsm": "MI-FGSM",

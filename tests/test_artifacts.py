@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import keras
@@ -16,7 +17,7 @@ from experiments.artifacts import (
     load_keras_model,
     write_atomically,
 )
-from experiments.config import TrainingConfig
+from experiments.config import LATER, TrainingConfig
 from experiments.reproducibility import array_hash, derive_seed, stable_hash
 
 RECIPE = {"config": TrainingConfig(epochs=1), "seed": 0}
@@ -123,3 +124,13 @@ def test_hashes_do_not_depend_on_order_but_on_every_value():
     assert derive_seed(0, "a", "bc") != derive_seed(0, "ab", "c")
     with pytest.raises(TypeError, match="object"):
         stable_hash({"a": object()})
+
+
+def test_a_field_that_came_later_leaves_older_hashes_alone():
+    @dataclasses.dataclass(frozen=True)
+    class Grown:
+        epochs: int
+        momentum: float = dataclasses.field(default=0.9, metadata=LATER)
+
+    assert stable_hash(Grown(3)) == stable_hash({"epochs": 3})
+    assert stable_hash(Grown(3, 0.5)) == stable_hash({"epochs": 3, "momentum": 0.5})

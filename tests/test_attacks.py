@@ -27,7 +27,6 @@ from attacks import (
 )
 from attacks.attacked_model import batch_seed
 from attacks.gradient import BIM, FGSM, MIFGSM, PGD
-from attacks.threat_models import draw_members
 from tests.attack_helpers import accuracy, digits_cnn, grey_images, linear_classifier, predictions
 
 GRADIENT_ATTACKS = ["fgsm", "bim", "pgd", "mi_fgsm"]
@@ -113,6 +112,20 @@ def test_bim_with_one_step_is_fgsm_bit_for_bit(digits):
     model, images, labels = digits
     one_step = BIM(num_steps=1)(model, images, labels, 0.1)
     np.testing.assert_allclose(one_step, FGSM()(model, images, labels, 0.1), atol=1e-7)
+
+
+def test_a_random_step_and_a_gradient_step_share_the_budget():
+    model, weights, _ = linear_classifier(2)
+    images = grey_images(200)
+    labels = predictions(model, images)
+    attack = get_attack("rand_fgsm", random_share=0.25)
+    away = np.where(labels == 0, 1.0, -1.0)[:, None] * (weights[:, 1] - weights[:, 0])
+    ahead = (attack(model, images, labels, 0.1) - images) * np.sign(away).reshape(images.shape)
+    # 0.075 up the loss, and 0.025 with or against it.
+    with_it = np.isclose(ahead, 0.1, atol=1e-6)
+    against = np.isclose(ahead, 0.05, atol=1e-6)
+    assert (with_it | against).all()
+    assert 0.45 < with_it.mean() < 0.55
 
 
 def test_momentum_without_memory_is_bim(digits):
@@ -505,6 +518,8 @@ def test_wrong_arguments_are_refused_with_words(change, message):
         ("carlini_wagner", {"confidence": -1.0}),
         ("carlini_wagner", {"epsilon_mode": "stretch"}),
         ("carlini_wagner_cleverhans", {"learning_rate": 0.0}),
+        ("rand_fgsm", {"random_share": 1.0}),
+        ("rand_fgsm", {"norm": "l2"}),
     ],
 )
 def test_wrong_hyperparameters_are_refused(name, fields):
@@ -513,8 +528,13 @@ def test_wrong_hyperparameters_are_refused(name, fields):
 
 
 def test_the_registry_knows_its_names():
-    assert attack_names() == (*GRADIENT_ATTACKS, "carlini_wagner", "carlini_wagner_cleverhans")
-    with pytest.raises(ValueError, match="Known attacks: fgsm, bim"):
+    assert set(attack_names()) == {
+        *GRADIENT_ATTACKS,
+        "rand_fgsm",
+        "carlini_wagner",
+        "carlini_wagner_cleverhans",
+    }
+    with pytest.raises(ValueError, match="Known attacks: fgsm, rand_fgsm, bim"):
         get_attack("deepfool2")
     with pytest.raises(TypeError, match="stepsize"):
         get_attack("pgd", stepsize=0.1)
@@ -558,38 +578,6 @@ def test_every_threat_model_says_what_the_attacker_knows():
     ]
     assert len({model.knowledge for model in ThreatModel}) == len(ThreatModel)
     assert ThreatModel("framework") is ThreatModel.FRAMEWORK
-
-
-@pytest.mark.parametrize("as_function", [False, True])
-def test_each_image_is_attacked_on_the_member_drawn_for_it(as_function):
-    models = [linear_classifier(3, seed=seed)[0] for seed in range(4)]
-    images = grey_images(50)
-    labels = np.random.default_rng(0).integers(3, size=50)
-    seen: list[int] = []
-    curve, members = attack_random_member(
-        FGSM(),
-        models.__getitem__ if as_function else models,
-        images,
-        labels,
-        [0.0, 0.1],
-        seed=2,
-        num_members=4,
-        progress=seen.append,
-    )
-    assert seen[-1] == 50 and set(members) == {0, 1, 2, 3}
-    np.testing.assert_array_equal(members, draw_members(50, 4, 2))
-    np.testing.assert_array_equal(curve[0.0], images)
-    for row, member in enumerate(members):
-        rows = slice(row, row + 1)
-        alone = FGSM()(models[member], images[rows], labels[rows], 0.1, require_change=False)
-        np.testing.assert_allclose(curve[0.1][rows], alone, atol=1e-6)
-
-
-def test_members_are_drawn_evenly_and_by_seed():
-    members = draw_members(12_000, 12, 0)
-    counts = np.bincount(members, minlength=12)
-    assert np.abs(counts - 1000).max() < 150
-    assert not np.array_equal(members, draw_members(12_000, 12, 1))
 
 
 def test_a_pool_that_cannot_be_attacked_is_an_error():

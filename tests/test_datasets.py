@@ -90,28 +90,29 @@ def test_dict_batches_hold_what_a_purifier_asks_for():
     assert set(batch) == {"clean", "label"}
 
 
-def test_flip_mirrors_some_images_and_leaves_the_others():
-    images = np.random.default_rng(0).random((64, 4, 4, 1), dtype=np.float32)
-    config = TrainingConfig(epochs=1, batch_size=64, augmentation=("flip",))
-    batches = datasets.Batches(images, np.arange(64), config, seed=0)
-    seen, labels = batches[0]
-    mirrored = [np.array_equal(seen[i], images[labels[i], :, ::-1]) for i in range(64)]
-    same = [np.array_equal(seen[i], images[labels[i]]) for i in range(64)]
-    assert all(m or s for m, s in zip(mirrored, same, strict=True))
-    assert 15 < sum(mirrored) < 49
-
-
-def test_shift_translates_within_reach_and_fills_with_zeros():
-    images = np.zeros((50, 10, 10, 1), np.float32)
-    images[:, 5, 5] = 1
-    config = TrainingConfig(epochs=1, batch_size=50, augmentation=("shift",), shift_fraction=0.2)
-    seen, _ = datasets.Batches(images, np.arange(50), config, seed=0)[0]
-    np.testing.assert_array_equal(seen.sum(axis=(1, 2, 3)), np.ones(50))
-    places = np.argwhere(seen[..., 0] == 1)[:, 1:]
-    assert places.min() == 3 and places.max() == 7
-    assert len(np.unique(places, axis=0)) > 10
-
-
 def test_unknown_augmentation_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"mixup.*flip, shift"):
+    with pytest.raises(ValueError, match=r"mixup.*flip, vertical_flip, shift"):
         _batches(augmentation=("mixup",))
+
+
+def test_each_attacked_copy_stands_beside_its_clean_image_once_an_epoch():
+    images = np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1) / 10
+    copies = [images + 0.01, images + 0.02, images + 0.03]
+    config = TrainingConfig(epochs=1, batch_size=4)
+    keys = ("clean", "adversarial", "label")
+    batches = datasets.Batches(images, np.arange(5), config, seed=0, keys=keys, attacked=copies)
+    assert len(batches) == 4
+    seen = [batches[i][0] for i in range(4)]
+    clean, attacked, labels = (np.concatenate([batch[key] for batch in seen]) for key in keys)
+    np.testing.assert_allclose(clean.ravel(), labels / 10, atol=1e-7)
+    added = np.rint((attacked - clean).ravel() * 100)
+    assert sorted(zip(added, labels, strict=True)) == [(a, i) for a in (1, 2, 3) for i in range(5)]
+    assert not np.array_equal(labels, np.sort(labels))
+
+
+@pytest.mark.parametrize(("shape", "changes"), [((4, 1, 1, 1), ()), ((5, 1, 1, 1), ("flip",))])
+def test_attacked_copies_that_do_not_fit_are_refused(shape, changes):
+    images = np.zeros((5, 1, 1, 1), np.float32)
+    config = TrainingConfig(epochs=1, augmentation=changes)
+    with pytest.raises(ValueError, match="Attack exactly these images"):
+        datasets.Batches(images, np.arange(5), config, seed=0, attacked=[np.zeros(shape)])
