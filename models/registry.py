@@ -1,19 +1,21 @@
-"""Every classifier by its name: three targets and twelve voters."""
+"""Every classifier by its name: three targets, twelve voters, and PuVAE's five."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import keras
 
-from models import densenet, resnet, wide_resnet
+from models import densenet, puvae_classifiers, resnet, wide_resnet
 from models.classifiers import classifier_a, classifier_b, classifier_c
 from models.layers import check_image_shape
 
 __all__ = [
     "CLASSIFIERS",
     "PRINTED_TRAINING",
+    "PUVAE_CLASSIFIERS",
     "TARGETS",
     "VOTERS",
     "ClassifierBuilder",
@@ -125,6 +127,15 @@ CLASSIFIERS: dict[str, ClassifierBuilder] = {
 }
 """Name -> builder, targets first, then the voters of Tables B.2, B.3 and B.4 in order."""
 
+PUVAE_CLASSIFIERS: dict[str, ClassifierBuilder] = {
+    f"puvae_{letter.lower()}": _target(
+        f"puvae_{letter.lower()}",
+        partial(puvae_classifiers.puvae_classifier, variant=letter),
+    )
+    for letter in puvae_classifiers.VARIANTS
+}
+"""Name -> builder of PuVAE's own classifiers, which no other method is judged with."""
+
 TARGETS: tuple[str, ...] = ("A", "B", "C")
 """The classifiers of Table B.1, which are attacked."""
 
@@ -149,7 +160,10 @@ PRINTED_TRAINING: dict[str, tuple[int, int]] = {
 
 
 def classifier_names() -> tuple[str, ...]:
-    """Return the names that `build_classifier` knows, targets first."""
+    """Return the names of the dissertation's classifiers, targets first.
+
+    `build_classifier` knows those of `PUVAE_CLASSIFIERS` besides.
+    """
     return tuple(CLASSIFIERS)
 
 
@@ -167,11 +181,11 @@ def build_classifier(
     One entry for everything that trains or loads classifiers, so that a configuration needs only a
     string.
 
-    **Reference**: Dissertation, app. B, Tables B.1-B.4.
+    **Reference**: Dissertation, app. B, Tables B.1-B.4; PuVAE, Table 1.
     **Differs from the paper**: see the networks' own functions.
 
     Args:
-        architecture: one of `classifier_names()`.
+        architecture: one of `classifier_names()` or of `PUVAE_CLASSIFIERS`.
         input_shape: `(height, width, channels)` with one channel or three.
         num_classes: number of logits, at least 2.
         width: multiplier of the hidden channel counts (of the growth rate for a DenseNet); 1.0 is
@@ -187,11 +201,12 @@ def build_classifier(
     Raises:
         ValueError: if the name is unknown or an argument does not fit the network.
     """
-    if architecture not in CLASSIFIERS:
+    builders = CLASSIFIERS | PUVAE_CLASSIFIERS
+    if architecture not in builders:
         raise ValueError(
-            f"Unknown classifier {architecture!r}. Expected one of: {', '.join(CLASSIFIERS)}."
+            f"Unknown classifier {architecture!r}. Expected one of: {', '.join(builders)}."
         )
     if num_classes < 2:
         raise ValueError(f"Expected `num_classes` of at least 2, received {num_classes}.")
     image_shape = check_image_shape(input_shape, channels=(1, 3))
-    return CLASSIFIERS[architecture](image_shape, num_classes, width=width, depth=depth, seed=seed)
+    return builders[architecture](image_shape, num_classes, width=width, depth=depth, seed=seed)

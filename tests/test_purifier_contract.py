@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from defenses.purifier import Purifier
 from defenses.registry import get_purifier, purifier_names
+from tests.attack_helpers import linear_classifier
 
 ROOT = Path(__file__).resolve().parent.parent
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
@@ -47,9 +48,12 @@ np.savez(sys.argv[1] + "/purified.npz", **purified)
 
 def build(name: str, shape=GREY, *, seed: int = 0, deterministic: bool = False) -> Purifier:
     entry = get_purifier(name)
-    arguments = {}
-    if deterministic and "mean_latent" in inspect.signature(entry.purifier_class).parameters:
-        arguments["mean_latent"] = True
+    arguments: dict[str, object] = {}
+    parameters = inspect.signature(entry.purifier_class).parameters
+    quiet = {"mean_latent": True, "noise_scale": 0.0} if deterministic else {}
+    arguments |= {key: value for key, value in quiet.items() if key in parameters}
+    if "source_classifier" in parameters:
+        arguments["source_classifier"] = linear_classifier(NUM_CLASSES, shape)[0]
     return entry.for_images(shape, NUM_CLASSES, width=WIDTH, seed=seed, **arguments)
 
 

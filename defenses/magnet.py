@@ -1,0 +1,208 @@
+"""MagNet's reformer: a small denoising autoencoder in front of the classifier."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import keras
+from keras import layers, ops
+
+from defenses.phases import Batch, Losses, Phase, step_objective
+from defenses.purifier import Purifier
+from defenses.registry import register
+from models.layers import LayerSeeds
+from models.magnet_autoencoders import magnet_autoencoder
+
+__all__ = ["COLOUR_NOISE", "GREY_NOISE", "MagNet"]
+
+GREY_NOISE, COLOUR_NOISE = 0.1, 0.025
+"""Standard deviation of the training noise for MNIST and for CIFAR-10."""
+
+
+@register("magnet")
+@keras.saving.register_keras_serializable(package="cleanroom")
+class MagNet(Purifier):
+    """Purifies by one pass through an autoencoder trained to remove Gaussian noise.
+
+    Off the manifold of clean images the autoencoder has learnt to move towards it. The other
+    half of MagNet, which refuses images too far off, is ``defenses.magnet_detector``.
+
+    **Reference**: Meng and Chen, "MagNet", 2017, the reformer; PuVAE, eq. 5, which compares with
+    the reformer alone.
+
+    **Differs from the paper**: the mean squared error is averaged over pixels and the penalty on
+    activations summed over an image, then both are averaged over the batch, as in the authors'
+    code. Where the paper has no network for a data set, one channel takes that of MNIST and
+    three that of CIFAR-10.
+
+    Args:
+        autoencoder: Images to images in [0, 1], a chain of layers; from ``magnet_autoencoder``.
+        training_noise: Standard deviation of the Gaussian noise on training images, at least 0;
+            noisy images are clipped to [0, 1]. Purification and evaluation add none.
+        activity_weight: Weight of the summed squares of all convolutions' outputs.
+        seed: Starts the training noise.
+        **kwargs: Name and dtype, as of any model.
+
+    Raises:
+        ValueError: If the autoencoder does not keep the shape or is no chain of layers, or a
+            number is negative.
+    """
+
+    batch_keys = ("clean",)
+    loss_names = ("loss", "reconstruction_loss", "activity_loss")
+
+    def __init__(
+        self,
+        autoencoder: keras.Model,
+        *,
+        training_noise: float = GREY_NOISE,
+        activity_weight: float = 1e-9,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_autoencoder(autoencoder)
+        if not (training_noise >= 0 and activity_weight >= 0):
+            raise ValueError(
+                f"Expected training_noise and activity_weight of at least 0, received "
+                f"{training_noise} and {activity_weight}. Use 0 to switch one off."
+            )
+        self.autoencoder = autoencoder
+        self.training_noise = float(training_noise)
+        self.activity_weight = float(activity_weight)
+        self.seed = int(seed)
+        self.noise = layers.GaussianNoise(self.training_noise, seed=self.seed, name="noise")
+        self.finish_building()
+
+    @classmethod
+    def for_images(
+        cls,
+        input_shape: tuple[int, int, int],
+        num_classes: int = 10,
+        *,
+        width: float = 1.0,
+        seed: int = 0,
+        variant: str | None = None,
+        training_noise: float | None = None,
+        **arguments: Any,
+    ) -> Self:
+        """Builds the published autoencoder and the purifier on it.
+
+        Args:
+            input_shape: ``(height, width, channels)``.
+            num_classes: Not used; the method sees no labels.
+            width: Factor on the number of maps.
+            seed: Seeds weights and training noise.
+            variant: ``"I"`` or ``"II"``; ``None`` is I for one channel and II for three.
+            training_noise: ``None`` is 0.1 for one channel and 0.025 for three.
+            **arguments: Passed on to the constructor.
+
+        Returns:
+            A built purifier.
+        """
+        del num_classes
+        grey = input_shape[-1] == 1
+        if variant is None:
+            variant = "I" if grey else "II"
+        if training_noise is None:
+            training_noise = GREY_NOISE if grey else COLOUR_NOISE
+        autoencoder = magnet_autoencoder(input_shape, variant=variant, width=width, seed=seed)
+        noise_seed = LayerSeeds(seed, "magnet_noise").next()
+        return cls(autoencoder, training_noise=training_noise, seed=noise_seed, **arguments)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)`` of the images."""
+        return tuple(self.autoencoder.input_shape[1:])
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Purifies images; see the base class for shapes and ranges."""
+        return self.autoencoder(images, training=training)
+
+    def denoising_losses(self, batch: Batch, training: bool = True) -> Losses:
+        """The loss of a reconstruction from a noisy image, for one batch.
+
+        Args:
+            batch: ``"clean"``: images in [0, 1].
+            training: Whether noise is added.
+
+        Returns:
+            Batch means: ``"loss"``, the unweighted ``"reconstruction_loss"``, which averages over
+            pixels, and the unweighted ``"activity_loss"``, which sums over an image.
+        """
+        images = ops.convert_to_tensor(batch["clean"])
+        x = ops.clip(self.noise(images, training=training), 0.0, 1.0)
+        activity: Any = 0.0
+        for layer in self.autoencoder.layers[1:]:
+            x = layer(x)
+            if isinstance(layer, layers.Conv2D):
+                activity = activity + ops.mean(ops.sum(ops.square(x), axis=(1, 2, 3)))
+        reconstruction = ops.mean(ops.square(x - images))
+        return {
+            "loss": reconstruction + self.activity_weight * activity,
+            "reconstruction_loss": reconstruction,
+            "activity_loss": activity,
+        }
+
+    def phases(self) -> list[Phase]:
+        """One phase: the autoencoder."""
+        variables = self.autoencoder.trainable_variables
+        return [Phase("magnet", self.denoising_losses, variables, self.optimizer)]
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One update of the autoencoder (MagNet; PuVAE, eq. 5).
+
+        1. Take a batch of clean images x.
+        2. Add Gaussian noise and clip to [0, 1].
+        3. Reconstruct; note the squares of all activations on the way.
+        4. Compare with x, not with its noisy copy: mean squared error, plus a small penalty on
+           the activations.
+        5. Move the autoencoder down the gradient.
+
+        Args:
+            data: A batch with the key ``"clean"``.
+
+        Returns:
+            The running epoch means of the losses, by name.
+        """
+        import tensorflow as tf
+
+        batch = self.read_batch(data)
+        with tf.GradientTape() as tape:
+            losses = self.denoising_losses(batch, training=True)  # 2 to 4
+            objective = step_objective(losses["loss"], self.optimizer)
+        variables = self.autoencoder.trainable_variables
+        gradients = tape.gradient(objective, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.track(losses, batch, "magnet")
+        return self.tracked_losses()
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the purifier, its network included."""
+        return {
+            **super().get_config(),
+            "autoencoder": keras.saving.serialize_keras_object(self.autoencoder),
+            "training_noise": self.training_noise,
+            "activity_weight": self.activity_weight,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuilds the purifier from ``get_config``, with fresh weights."""
+        network = keras.saving.deserialize_keras_object(config["autoencoder"], custom_objects)
+        return cls(**{**config, "autoencoder": network})
+
+
+def _check_autoencoder(autoencoder: keras.Model) -> None:
+    """Raises a ValueError unless the network keeps the shape, layer after layer."""
+    chain = all(
+        previous.output is layer.input
+        for previous, layer in zip(autoencoder.layers[:-1], autoencoder.layers[1:], strict=True)
+    )
+    if autoencoder.input_shape != autoencoder.output_shape or not chain:
+        raise ValueError(
+            "Expected an autoencoder that is a chain of layers from images to images of the same "
+            f"shape, received {autoencoder.name!r} from {autoencoder.input_shape} to "
+            f"{autoencoder.output_shape}. Build it with models.magnet_autoencoders."
+        )

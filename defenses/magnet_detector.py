@@ -1,0 +1,288 @@
+"""MagNet's detectors: images too far from the manifold of clean ones are refused."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from defenses.batches import predict_in_batches, validate_images
+from defenses.purifier import Purifier
+
+__all__ = [
+    "DivergenceDetector",
+    "ErrorDetector",
+    "MagNetDetector",
+    "accepted_by_all",
+    "handled",
+    "jensen_shannon_divergence",
+    "reconstruction_error",
+]
+
+
+def reconstruction_error(images: Any, reconstructions: Any, order: int) -> Any:
+    """The p-norm of what a reconstruction changes, over pixels and channels.
+
+    **Reference**: Meng and Chen, "MagNet", 2017, the detector based on reconstruction error.
+    **Differs from the paper**: nothing; the authors' code has the mean of the p-th powers, which
+    orders images alike.
+
+    Args:
+        images: ``(batch, height, width, channels)`` in [0, 1].
+        reconstructions: Same shape and range.
+        order: The p, 1 or 2.
+
+    Returns:
+        ``(batch,)``, at least 0.
+    """
+    powers = ops.power(ops.abs(images - reconstructions), order)
+    return ops.power(ops.sum(powers, axis=(1, 2, 3)), 1.0 / order)
+
+
+def jensen_shannon_divergence(logits: Any, other_logits: Any, temperature: float) -> Any:
+    """How far two predictions are apart, with their softmaxes flattened by a temperature.
+
+    The temperature keeps a confident classifier from drowning small differences.
+
+    **Reference**: Meng and Chen, "MagNet", 2017, the detector based on probability divergence:
+    half of KL(P, M) + KL(Q, M), where M is the mean of P and Q.
+    **Differs from the paper**: nothing.
+
+    Args:
+        logits: ``(batch, num_classes)``, any range.
+        other_logits: Same shape.
+        temperature: Positive divisor of the logits.
+
+    Returns:
+        ``(batch,)``, from 0 to log 2.
+    """
+    first = ops.log_softmax(logits / temperature, axis=-1)
+    second = ops.log_softmax(other_logits / temperature, axis=-1)
+    middle = ops.logaddexp(first, second) - float(np.log(2.0))
+    terms = ops.exp(first) * (first - middle) + ops.exp(second) * (second - middle)
+    return 0.5 * ops.sum(terms, axis=-1)
+
+
+class MagNetDetector(abc.ABC):
+    """Refuses images that its autoencoder changes more than nearly all clean images.
+
+    A subclass says what is measured. The threshold comes from clean images that nothing was
+    trained on.
+
+    **Reference**: Meng and Chen, "MagNet", 2017, the detectors; thresholds by false positive
+    rate: 0.001 for MNIST, for CIFAR-10 0.005 by error and 0.01 by divergence.
+    **Differs from the paper**: an image at the threshold is accepted, so that equal scores (an
+    empty image seen twice) never refuse more than the rate asks for.
+
+    Args:
+        reformer: Trained purifier whose output is compared with its input.
+        threshold: Largest score that is accepted; ``None`` until ``fit_threshold`` has set it.
+    """
+
+    def __init__(self, reformer: Purifier, *, threshold: float | None = None) -> None:
+        self.reformer = reformer
+        self.threshold = threshold
+
+    @abc.abstractmethod
+    def score_batch(self, images: Any) -> Any:
+        """Scores a batch as a tensor ``(batch,)``, differentiably where the networks are."""
+
+    def scores(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+        """Scores any number of images; the higher, the farther from clean.
+
+        Args:
+            images: Float array ``(num_images, height, width, channels)`` in [0, 1].
+            batch_size: Images per batch, at least 1.
+
+        Returns:
+            float32 array ``(num_images,)``, finite.
+
+        Raises:
+            ValueError: If the images are not valid or a score is not finite.
+        """
+        checked = validate_images(images, self.reformer.image_shape)
+
+        def score(batch: np.ndarray) -> np.ndarray:
+            return ops.convert_to_numpy(self.score_batch(ops.convert_to_tensor(batch)))
+
+        scores = predict_in_batches(score, checked, batch_size)
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                "Expected finite scores, received NaN or infinity. A network of the detector has "
+                "damaged weights: train it again at a lower learning rate."
+            )
+        return scores
+
+    def fit_threshold(
+        self, validation_images: np.ndarray, false_positive_rate: float, batch_size: int = 256
+    ) -> Self:
+        """Sets the threshold so that this share of the given clean images is refused.
+
+        Args:
+            validation_images: Clean images that neither the reformer nor a classifier has seen
+                in training; at least one divided by the rate of them.
+            false_positive_rate: Share of them to refuse, above 0 and below 1. As many images as
+                that, rounded down, lie above the threshold, fewer where scores are equal.
+            batch_size: Images per batch.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            ValueError: If the rate is out of range or asks for less than one image.
+        """
+        num_refused = int(false_positive_rate * len(validation_images) + 1e-9)
+        if not 0 < false_positive_rate < 1 or num_refused < 1:
+            raise ValueError(
+                f"Expected a false_positive_rate between 0 and 1 that is at least one of the "
+                f"images, received {false_positive_rate} and {len(validation_images)} images. "
+                "Raise the rate or pass more images."
+            )
+        scores = np.sort(self.scores(validation_images, batch_size))
+        self.threshold = float(scores[-num_refused - 1])
+        return self
+
+    def accepts(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+        """Whether each image is close enough to clean ones to be classified.
+
+        Args:
+            images: As of ``scores``.
+            batch_size: Images per batch.
+
+        Returns:
+            Booleans ``(num_images,)``.
+
+        Raises:
+            ValueError: If there is no threshold yet.
+        """
+        if self.threshold is None:
+            raise ValueError(
+                "Expected a threshold, received None. Call fit_threshold with clean validation "
+                "images first."
+            )
+        return self.scores(images, batch_size) <= np.float32(self.threshold)
+
+
+class ErrorDetector(MagNetDetector):
+    """Refuses images that the autoencoder reconstructs badly.
+
+    **Reference**: Meng and Chen, "MagNet", 2017: for MNIST order 2 with autoencoder I and order 1
+    with II, for CIFAR-10 order 1 with II.
+    **Differs from the paper**: nothing.
+
+    Args:
+        reformer: Trained purifier.
+        order: The norm's p, 1 or 2.
+        threshold: Largest accepted score, if known.
+
+    Raises:
+        ValueError: If the order is neither.
+    """
+
+    def __init__(
+        self, reformer: Purifier, *, order: int = 2, threshold: float | None = None
+    ) -> None:
+        super().__init__(reformer, threshold=threshold)
+        if order not in (1, 2):
+            raise ValueError(f"Expected order 1 or 2, received {order!r}.")
+        self.order = order
+
+    def score_batch(self, images: Any) -> Any:
+        """The norm of the change; see the base class."""
+        return reconstruction_error(images, self.reformer(images, training=False), self.order)
+
+
+class DivergenceDetector(MagNetDetector):
+    """Refuses images that are classified otherwise once they are reformed.
+
+    **Reference**: Meng and Chen, "MagNet", 2017: for CIFAR-10, temperatures 10 and 40.
+    **Differs from the paper**: nothing.
+
+    Args:
+        reformer: Trained purifier.
+        classifier: The classifier behind it, which returns logits.
+        temperature: Positive divisor of the logits.
+        threshold: Largest accepted score, if known.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+
+    def __init__(
+        self,
+        reformer: Purifier,
+        classifier: keras.Model,
+        *,
+        temperature: float = 10.0,
+        threshold: float | None = None,
+    ) -> None:
+        super().__init__(reformer, threshold=threshold)
+        if not temperature > 0:
+            raise ValueError(
+                f"Expected a positive temperature, received {temperature}. MagNet has 10 and 40."
+            )
+        self.classifier = classifier
+        self.temperature = float(temperature)
+
+    def score_batch(self, images: Any) -> Any:
+        """The divergence of the two predictions; see the base class."""
+        reformed = self.reformer(images, training=False)
+        before, after = (self.classifier(x, training=False) for x in (images, reformed))
+        return jensen_shannon_divergence(before, after, self.temperature)
+
+
+def accepted_by_all(
+    detectors: Sequence[MagNetDetector], images: np.ndarray, batch_size: int = 256
+) -> np.ndarray:
+    """Whether no detector refuses an image; MagNet classifies only those.
+
+    Args:
+        detectors: Fitted detectors; without any, every image is accepted.
+        images: Float array ``(num_images, height, width, channels)`` in [0, 1].
+        batch_size: Images per batch.
+
+    Returns:
+        Booleans ``(num_images,)``.
+    """
+    accepted = np.ones(len(images), dtype=bool)
+    for detector in detectors:
+        accepted &= detector.accepts(images, batch_size)
+    return accepted
+
+
+def handled(
+    labels: np.ndarray, predictions: np.ndarray, accepted: np.ndarray, *, adversarial: bool
+) -> np.ndarray:
+    """Which images the whole of MagNet, detectors and reformer, deals with rightly.
+
+    An adversarial image is dealt with if it is refused or classified as labelled; a clean one
+    only if it is accepted and classified as labelled. The mean is the accuracy.
+
+    **Reference**: Meng and Chen, "MagNet", 2017, its accuracy under attack.
+    **Differs from the paper**: nothing.
+
+    Args:
+        labels: True labels, integers ``(num_images,)``.
+        predictions: Labels predicted for the reformed images, same shape.
+        accepted: Booleans from ``accepted_by_all``, same shape.
+        adversarial: Whether the images are attacked; one answer for all of them.
+
+    Returns:
+        Booleans ``(num_images,)``.
+
+    Raises:
+        ValueError: If the three differ in shape.
+    """
+    arrays = [np.asarray(array) for array in (labels, predictions, accepted)]
+    if len({array.shape for array in arrays}) > 1:
+        raise ValueError(
+            "Expected labels, predictions and accepted of one shape, received "
+            f"{[array.shape for array in arrays]}. Pass one entry for each image."
+        )
+    correct = arrays[0] == arrays[1]
+    accepts = arrays[2].astype(bool)
+    return correct | ~accepts if adversarial else correct & accepts

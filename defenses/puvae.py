@@ -1,0 +1,289 @@
+"""PuVAE: the nearest of an image's reconstructions as each of the classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from defenses.losses import binary_cross_entropy_loss
+from defenses.phases import Batch, Losses, Phase, step_objective
+from defenses.purifier import Purifier
+from defenses.puvae_losses import class_cross_entropy_loss, deviation_kl_loss
+from defenses.puvae_projection import Projection, project_on_classes, purified_images
+from defenses.registry import register
+from models.conditional_vae import check_networks, puvae_decoder, puvae_encoder
+from models.layers import LayerSeeds, Sampling
+
+__all__ = ["PuVAE"]
+
+
+@dataclass(frozen=True)
+class _Untracked:
+    """Keeps a network out of Keras's sight: it is neither trained nor saved with its holder."""
+
+    network: keras.Model | None
+
+
+@register("puvae")
+@keras.saving.register_keras_serializable(package="cleanroom")
+class PuVAE(Purifier):
+    """Purifies by reconstructing an image as each class and keeping the nearest reconstruction.
+
+    A VAE that is told the class projects on the manifold of that class. A perturbation is small,
+    so the projection on the true class should stay the nearest one, while the perturbation is
+    lost on the way. A classifier trained apart sees to it that reconstructions look like their
+    class.
+
+    **Reference**: PuVAE, eqs. 11-22, Table 2 and Figures 2 and 6.
+
+    **Differs from the paper**: reductions are not printed; each loss is summed over an image and
+    averaged over the batch, without which the printed coefficient 0.01 would leave nothing of
+    the reconstruction loss. The σ_ε of eq. 13, there a variance by notation and a deviation by
+    name, is a standard deviation. Where the label enters is in ``models.conditional_vae``. The
+    optimizer is not printed; the default is Adam with rate 0.001.
+
+    Args:
+        encoder: ``[images, labels]`` to ``[z_mean, z_deviation]``, from ``puvae_encoder``.
+        decoder: ``[latent, labels]`` to images in [0, 1], from ``puvae_decoder``.
+        source_classifier: Trained classifier that returns logits, of another architecture than
+            the one to be defended. Training asks it and never moves it; purifying does not need
+            it, and a saved purifier does not carry it.
+        reconstruction_weight: Weight λ_RC of the reconstruction loss.
+        kl_weight: Weight λ_KL of the Kullback-Leibler divergence.
+        cross_entropy_weight: Weight λ_CE of the source classifier's cross-entropy.
+        noise_scale: The σ_ε of purification, at least 0: factor on the latent noise, drawn for
+            each image and class. 0 makes purification deterministic. In training it is 1. Fixed
+            for the life of the model, because compiled functions would not notice a change.
+        soft_min_temperature: ``None`` takes the nearest candidate. A positive temperature T mixes
+            candidates by softmax(-distance / T), through which a gradient also reaches the
+            choice: for attacks, on a second purifier made from the same networks. Fixed too.
+        seed: Starts the latent noise.
+        **kwargs: Name and dtype, as of any model.
+
+    Raises:
+        ValueError: If the networks do not fit each other or a number is out of range.
+    """
+
+    batch_keys = ("clean", "label")
+    loss_names = ("loss", "reconstruction_loss", "kl_loss", "cross_entropy_loss")
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        *,
+        source_classifier: keras.Model | None = None,
+        reconstruction_weight: float = 0.01,
+        kl_weight: float = 0.1,
+        cross_entropy_weight: float = 10.0,
+        noise_scale: float = 0.1,
+        soft_min_temperature: float | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_networks(encoder, decoder, source_classifier)
+        weights = (reconstruction_weight, kl_weight, cross_entropy_weight)
+        _check_numbers(weights, noise_scale, soft_min_temperature)
+        self.encoder = encoder
+        self.decoder = decoder
+        self._source = _Untracked(source_classifier)
+        self.reconstruction_weight = float(reconstruction_weight)
+        self.kl_weight = float(kl_weight)
+        self.cross_entropy_weight = float(cross_entropy_weight)
+        self.noise_scale = float(noise_scale)
+        self.soft_min_temperature = soft_min_temperature
+        self.seed = int(seed)
+        self.sampling = Sampling(seed=self.seed, name="sampling")
+        self.finish_building()
+
+    @classmethod
+    def for_images(
+        cls,
+        input_shape: tuple[int, int, int],
+        num_classes: int = 10,
+        *,
+        width: float = 1.0,
+        seed: int = 0,
+        latent_dim: int = 32,
+        **arguments: Any,
+    ) -> Self:
+        """Builds the networks of Table 2 and the purifier on them; see the base class.
+
+        Args:
+            input_shape: ``(height, width, channels)``.
+            num_classes: Number of classes to project on.
+            width: Factor on every number of maps and hidden units, not on ``latent_dim``.
+            seed: Seeds weights and latent noise.
+            latent_dim: Latent size.
+            **arguments: Passed on to the constructor, such as ``source_classifier``.
+        """
+        encoder, decoder = (
+            build(input_shape, num_classes, latent_dim=latent_dim, width=width, seed=seed)
+            for build in (puvae_encoder, puvae_decoder)
+        )
+        return cls(encoder, decoder, seed=LayerSeeds(seed, "puvae_latent").next(), **arguments)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)`` of the images."""
+        return tuple(self.decoder.output_shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that an image is projected on."""
+        return int(self.decoder.input_shape[1][-1])
+
+    @property
+    def source_classifier(self) -> keras.Model | None:
+        """The frozen classifier that training asks, if there is one."""
+        return self._source.network
+
+    @property
+    def is_stochastic(self) -> bool:  # type: ignore[override]
+        """True unless the noise is switched off."""
+        return self.noise_scale > 0
+
+    def project(self, images: Any, training: bool = False) -> Projection:
+        """Projects images on the manifold of every class, in one pass (eqs. 20-21).
+
+        Args:
+            images: ``(batch, height, width, channels)`` in [0, 1].
+            training: Passed on to the networks.
+
+        Returns:
+            Candidates, their distances and the class of the nearest, as tensors.
+        """
+
+        def sample(z_mean: Any, z_deviation: Any) -> Any:
+            return self._sample(z_mean, z_deviation, self.noise_scale)
+
+        return project_on_classes(self.encoder, self.decoder, sample, images, training)
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Purifies images (eq. 22); see the base class for shapes and ranges.
+
+        The gradient flows through the chosen candidate; the choice counts as constant, unless
+        there is a ``soft_min_temperature``.
+        """
+        projection = self.project(images, training=training)
+        return purified_images(projection, self.soft_min_temperature)
+
+    def _sample(self, z_mean: Any, z_deviation: Any, scale: float) -> Any:
+        """Draws latent vectors with ``scale`` times the encoded deviation (eqs. 12-13)."""
+        if scale == 0:
+            return z_mean
+        return self.sampling([z_mean, 2.0 * ops.log(scale * z_deviation)])
+
+    def puvae_losses(self, batch: Batch, training: bool = True) -> Losses:
+        """The losses of eqs. 15-19 for one batch.
+
+        Args:
+            batch: ``"clean"``: images in [0, 1]; ``"label"``: integers ``(batch,)``.
+            training: Passed on to the networks, though never to the source classifier. The
+                latent vector is sampled with σ_ε = 1 in either case.
+
+        Returns:
+            Batch means: ``"loss"``, weighted, and the unweighted ``"reconstruction_loss"``,
+            ``"kl_loss"`` and ``"cross_entropy_loss"``; scalars of at least 0.
+
+        Raises:
+            ValueError: If there is no source classifier.
+        """
+        source = self.source_classifier
+        if source is None:
+            raise ValueError(
+                "Expected a source classifier for training, received None. Build PuVAE with "
+                "source_classifier=..., on the encoder and decoder of a loaded one if need be."
+            )
+        images = ops.convert_to_tensor(batch["clean"])
+        labels = ops.one_hot(batch["label"], self.num_classes, dtype=self.compute_dtype)
+        z_mean, z_deviation = self.encoder([images, labels], training=training)
+        latent = self._sample(z_mean, z_deviation, 1.0)
+        reconstructions = self.decoder([latent, labels], training=training)
+        logits = source(reconstructions, training=False)
+
+        reconstruction = ops.mean(binary_cross_entropy_loss(images, reconstructions))
+        kl = ops.mean(deviation_kl_loss(z_mean, z_deviation))
+        cross_entropy = ops.mean(class_cross_entropy_loss(labels, logits))
+        total = self.reconstruction_weight * reconstruction + self.kl_weight * kl
+        return {
+            "loss": total + self.cross_entropy_weight * cross_entropy,
+            "reconstruction_loss": reconstruction,
+            "kl_loss": kl,
+            "cross_entropy_loss": cross_entropy,
+        }
+
+    def phases(self) -> list[Phase]:
+        """One phase: encoder and decoder move together; the source classifier never does."""
+        variables = self.encoder.trainable_variables + self.decoder.trainable_variables
+        return [Phase("puvae", self.puvae_losses, variables, self.optimizer)]
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One joint update of encoder and decoder (PuVAE, sec. IV-A).
+
+        1. Take a batch of clean images x with their labels y.
+        2. Encode each pair to mean and standard deviation of its latent vector (eq. 11).
+        3. Draw one latent vector z for each image, with σ_ε = 1 (eqs. 12-13).
+        4. Decode z and y to the reconstruction x^ (eq. 14).
+        5. Ask the frozen source classifier for the class of x^, its dropout off (eq. 17).
+        6. Add up reconstruction loss, divergence and cross-entropy (eqs. 15, 16, 18, 19).
+        7. Move encoder and decoder together, down the gradient of the sum.
+
+        Args:
+            data: A batch with the keys ``"clean"`` and ``"label"``.
+
+        Returns:
+            The running epoch means of the losses, by name.
+        """
+        import tensorflow as tf
+
+        batch = self.read_batch(data)
+        with tf.GradientTape() as tape:
+            losses = self.puvae_losses(batch, training=True)  # 2 to 6
+            objective = step_objective(losses["loss"], self.optimizer)
+        variables = self.encoder.trainable_variables + self.decoder.trainable_variables
+        gradients = tape.gradient(objective, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.track(losses, batch, "puvae")
+        return self.tracked_losses()
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the purifier, its networks included, its source classifier not."""
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "decoder": keras.saving.serialize_keras_object(self.decoder),
+            "reconstruction_weight": self.reconstruction_weight,
+            "kl_weight": self.kl_weight,
+            "cross_entropy_weight": self.cross_entropy_weight,
+            "noise_scale": self.noise_scale,
+            "soft_min_temperature": self.soft_min_temperature,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuilds the purifier from ``get_config``, with fresh weights."""
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("encoder", "decoder")
+        }
+        return cls(**{**config, **networks})
+
+
+def _check_numbers(weights: tuple[float, ...], scale: float, temperature: float | None) -> None:
+    if not all(number >= 0 for number in (*weights, scale)):
+        raise ValueError(
+            "Expected weights and noise_scale of at least 0, received reconstruction_weight, "
+            f"kl_weight, cross_entropy_weight = {weights}, noise_scale = {scale}. Use 0 to "
+            "switch one off."
+        )
+    if temperature is not None and not temperature > 0:
+        raise ValueError(
+            f"Expected a positive soft_min_temperature, received {temperature}. Use None to take "
+            "the nearest candidate alone."
+        )

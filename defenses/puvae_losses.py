@@ -1,0 +1,58 @@
+"""PuVAE's losses, one pure function each, in ``keras.ops`` alone.
+
+Its reconstruction loss, eq. 15, is ``defenses.losses.binary_cross_entropy_loss``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+from defenses.losses import kl_divergence_loss
+
+__all__ = ["class_cross_entropy_loss", "deviation_kl_loss"]
+
+_EXCLUDED = -1e9
+
+
+def deviation_kl_loss(z_mean: Any, z_deviation: Any) -> Any:
+    """Twice the divergence of N(mean, deviation²) from N(0, I), summed over the latent axis.
+
+    **Reference**: PuVAE, eq. 16: Σ (μ² + σ² − log σ² − 1), printed without the factor ½.
+    **Differs from the paper**: nothing; the sum over the latent axis is left open there.
+
+    Args:
+        z_mean: Means μ, ``(batch, latent_dim)``.
+        z_deviation: Standard deviations σ, positive, same shape.
+
+    Returns:
+        ``(batch,)``, at least 0; 0 exactly where the mean is 0 and the deviation 1.
+    """
+    return 2.0 * kl_divergence_loss(z_mean, 2.0 * ops.log(z_deviation))
+
+
+def class_cross_entropy_loss(labels: Any, logits: Any) -> Any:
+    """Cross-entropy of each class on its own, present or absent, summed over the classes.
+
+    Beside the probability of the label it asks that no other class stand out.
+
+    **Reference**: PuVAE, eq. 18: −Σ [y log p + (1 − y) log(1 − p)], where p is a softmax.
+    **Differs from the paper**: nothing; computed from logits, so no logarithm has to be clipped
+    and a confident mistake keeps its gradient.
+
+    Args:
+        labels: One-hot, ``(batch, num_classes)``.
+        logits: Same shape, any range.
+
+    Returns:
+        ``(batch,)``, at least 0.
+    """
+    num_classes = logits.shape[-1]
+    everything = ops.logsumexp(logits, axis=-1, keepdims=True)
+    # log(1 - p_k) is the logarithm of what all classes but k share.
+    without_own = ops.eye(num_classes, dtype=logits.dtype) * _EXCLUDED
+    others = ops.logsumexp(logits[:, None, :] + without_own, axis=-1)
+    present = labels * (logits - everything)
+    absent = (1.0 - labels) * (others - everything)
+    return -ops.sum(present + absent, axis=-1)
