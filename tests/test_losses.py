@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras import ops
 
 from defenses.losses import (
+    binary_cross_entropy_loss,
     kl_divergence_loss,
     laplacian_of_gaussian_kernel,
     reconstruction_loss,
@@ -47,6 +48,37 @@ def test_reconstruction_loss_is_half_the_summed_square():
     reconstructions[1] = 0.5
     loss = numpy(reconstruction_loss(images, reconstructions))
     np.testing.assert_allclose(loss, [0.5, 0.5 * 4 * 0.25])
+
+
+def test_binary_cross_entropy_sums_over_an_image():
+    images = np.zeros((2, 2, 2, 1), "float32")
+    images[0, 0, 0, 0] = 1.0
+    images[1] = 0.25
+    reconstructions = np.full_like(images, 0.5)
+    reconstructions[0, 0, 0, 0] = 0.8
+    reconstructions[1] = 0.25
+    entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    loss = numpy(binary_cross_entropy_loss(images, reconstructions))
+    np.testing.assert_allclose(loss, [-np.log(0.8) - 3 * np.log(0.5), 4 * entropy], rtol=1e-6)
+
+
+def test_binary_cross_entropy_is_finite_at_black_and_white():
+    images = np.array([0.0, 1.0, 0.0, 1.0], "float32").reshape(4, 1, 1, 1)
+    reconstructions = np.array([0.0, 1.0, 1.0, 0.0], "float32").reshape(4, 1, 1, 1)
+    loss = numpy(binary_cross_entropy_loss(images, reconstructions))
+    np.testing.assert_allclose(loss[:2], 0.0, atol=2e-7)
+    np.testing.assert_allclose(loss[2:], -np.log(1e-7), rtol=0.02)  # 1 - 1e-7 rounds in float32
+
+
+def test_binary_cross_entropy_is_least_at_the_image_itself():
+    images = random_images(2, 3, 3, 1) * 0.8 + 0.1
+    reconstructions = tf.Variable(images)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(binary_cross_entropy_loss(images, reconstructions))
+    np.testing.assert_allclose(tape.gradient(loss, reconstructions), 0.0, atol=1e-5)
+    least = numpy(binary_cross_entropy_loss(images, images))
+    for change in (-0.05, 0.05):
+        assert (numpy(binary_cross_entropy_loss(images, images + change)) > least + 0.01).all()
 
 
 def test_kl_divergence_against_a_worked_example():

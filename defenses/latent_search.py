@@ -1,0 +1,108 @@
+"""The search of a generator's latent space for the image nearest to a given one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from defenses.wasserstein_losses import input_gradient
+
+__all__ = ["Candidates", "descend_latents", "mean_squared_error", "nearest_candidates"]
+
+DECAY_START = 0.8
+"""Fraction of the steps of a search after which the learning rate falls."""
+
+DECAY_FACTOR = 0.1
+
+
+class Candidates(NamedTuple):
+    """What a search has found for each image, from each of its starts.
+
+    Attributes:
+        latents: ``(batch, num_restarts, latent_dim)``, any range.
+        reconstructions: What the generator makes of them, ``(batch, num_restarts, height, width,
+            channels)`` in [0, 1].
+        errors: Their mean squared errors, ``(batch, num_restarts)``, in [0, 1].
+    """
+
+    latents: Any
+    reconstructions: Any
+    errors: Any
+
+
+def mean_squared_error(images: Any, reconstructions: Any) -> Any:
+    """Squared error, averaged over pixels and channels.
+
+    **Reference**: PuVAE, eq. 6.
+    **Differs from the paper**: the equation sums; the public code of Defense-GAN, whose learning
+    rate belongs to it, averages.
+
+    Args:
+        images: ``(batch, height, width, channels)`` in [0, 1].
+        reconstructions: Same shape and range.
+
+    Returns:
+        ``(batch,)`` in [0, 1].
+    """
+    return ops.mean(ops.square(reconstructions - images), axis=(1, 2, 3))
+
+
+def descend_latents(
+    generator: keras.Model,
+    images: Any,
+    latents: Any,
+    *,
+    num_steps: int,
+    learning_rate: float,
+    momentum: float,
+) -> Any:
+    """Moves latent vectors so that what the generator makes of them nears the images.
+
+    Gradient descent with momentum. Each latent vector follows the error of its own image alone, so
+    none depends on its company in the batch. The learning rate falls to a tenth once
+    ``DECAY_START`` of the steps, rounded up, are done.
+
+    Args:
+        generator: Latent vectors to images in [0, 1].
+        images: ``(batch, height, width, channels)`` in [0, 1].
+        latents: Where to start, ``(batch, latent_dim)``, any range.
+        num_steps: Number of steps, at least 0.
+        learning_rate: Positive.
+        momentum: In [0, 1).
+
+    Returns:
+        ``(batch, latent_dim)``, any range.
+    """
+    first_decayed = math.ceil(DECAY_START * num_steps)
+
+    def errors(candidates: Any) -> Any:
+        return mean_squared_error(images, generator(candidates, training=False))
+
+    def step(index: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        candidates, velocity = state
+        velocity = momentum * velocity + input_gradient(errors, candidates)
+        factor = ops.where(index < first_decayed, 1.0, DECAY_FACTOR)
+        return candidates - learning_rate * factor * velocity, velocity
+
+    moved, _ = ops.fori_loop(0, num_steps, step, (latents, ops.zeros_like(latents)))
+    return moved
+
+
+def nearest_candidates(candidates: Candidates) -> Any:
+    """Returns, for each image, the reconstruction with the least error.
+
+    A start whose search has diverged is passed over, unless all have.
+
+    Args:
+        candidates: What a search has found.
+
+    Returns:
+        ``(batch, height, width, channels)`` in [0, 1].
+    """
+    errors = candidates.errors
+    comparable = ops.where(ops.isnan(errors), float("inf"), errors)
+    best = ops.argmin(comparable, axis=1)[:, None, None, None, None]
+    return ops.squeeze(ops.take_along_axis(candidates.reconstructions, best, axis=1), axis=1)

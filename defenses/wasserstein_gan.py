@@ -1,0 +1,246 @@
+"""The training of a generator as a Wasserstein GAN, for purifiers that search it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from defenses.phases import Batch, Losses, Phase, step_objective
+from defenses.purifier import Purifier
+from defenses.wasserstein_losses import (
+    critic_score_loss,
+    generator_score_loss,
+    gradient_penalty_loss,
+    interpolate,
+)
+
+__all__ = ["WassersteinGAN"]
+
+
+class WassersteinGAN(Purifier):
+    """A purifier whose generator learns clean images against a critic, and how it learns.
+
+    The critic estimates how far generated images are from real ones, which stays informative where
+    a classifying discriminator would saturate. What the generator is used for is the subclass's.
+
+    **Reference**: Gulrajani et al., "Improved training of Wasserstein GANs", 2017, algorithm 1.
+
+    **Differs from the paper**: a batch holds the images of all critic updates of a step, so five
+    times the published batch size makes the published step. A generator with batch normalisation
+    follows the statistics of every batch it generates, for the critic's updates too.
+
+    Args:
+        generator: Latent vectors to images in [0, 1].
+        critic: Images to scores ``(batch, 1)``, without batch statistics. Not used in purifying.
+        gradient_penalty_weight: Weight of the critic's gradient penalty, at least 0.
+        num_critic_steps: Critic updates for each one of the generator, at least 1.
+        seed: Starts the latent vectors and the points of the gradient penalty.
+        **kwargs: Name and dtype, as of any model.
+
+    Raises:
+        ValueError: If the networks do not fit each other or an argument is out of range.
+    """
+
+    batch_keys = ("clean",)
+    loss_names = ("critic_loss", "generator_loss", "score_loss", "gradient_penalty_loss")
+    optimizer_names = ("generator_optimizer", "discriminator_optimizer")
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        *,
+        gradient_penalty_weight: float = 10.0,
+        num_critic_steps: int = 5,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_networks(generator, critic)
+        if not (gradient_penalty_weight >= 0 and num_critic_steps >= 1):
+            raise ValueError(
+                "Expected gradient_penalty_weight of at least 0 and num_critic_steps of at least "
+                f"1, received {gradient_penalty_weight} and {num_critic_steps}. Leave them out "
+                "for the published ones."
+            )
+        self.generator = generator
+        self.critic = critic
+        self.gradient_penalty_weight = float(gradient_penalty_weight)
+        self.num_critic_steps = int(num_critic_steps)
+        self.seed = int(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)`` of the images."""
+        return tuple(self.generator.output_shape[1:])
+
+    @property
+    def latent_dim(self) -> int:
+        """Size of a latent vector."""
+        return int(self.generator.input_shape[-1])
+
+    def critic_losses(self, batch: Batch, training: bool = True, *, part: int = 0) -> Losses:
+        """The losses of one critic update.
+
+        Args:
+            batch: ``"clean"``: images in [0, 1], those of all parts.
+            training: Whether the generator takes the statistics of its batch.
+            part: Which of the ``num_critic_steps`` parts of the batch to take.
+
+        Returns:
+            Batch means: ``"loss"``, weighted, and the unweighted ``"score_loss"``, of any sign, and
+            ``"gradient_penalty_loss"``, at least 0.
+        """
+        images = self._part(batch["clean"], part)
+        generated = ops.stop_gradient(self._generate(ops.shape(images)[0], training))
+        fractions = keras.random.uniform((ops.shape(images)[0], 1, 1, 1), seed=self.seed_generator)
+        points = interpolate(images, generated, fractions)
+
+        scores = critic_score_loss(self.critic(images), self.critic(generated))
+        score, penalty = ops.mean(scores), ops.mean(gradient_penalty_loss(self.critic, points))
+        return {
+            "loss": score + self.gradient_penalty_weight * penalty,
+            "score_loss": score,
+            "gradient_penalty_loss": penalty,
+        }
+
+    def generator_losses(self, batch: Batch, training: bool = True) -> Losses:
+        """The loss of one generator update, on as many images as a critic update sees.
+
+        Args:
+            batch: ``"clean"``, which says how many images to generate.
+            training: Whether the generator takes the statistics of its batch.
+
+        Returns:
+            The batch mean ``"loss"``, of any sign.
+        """
+        num_images = ops.shape(self._part(batch["clean"], 0))[0]
+        generated = self._generate(num_images, training)
+        return {"loss": ops.mean(generator_score_loss(self.critic(generated)))}
+
+    def _part(self, images: Any, part: int) -> Any:
+        """One of the parts of a batch; it begins anew where a part would run over its end."""
+        total = ops.shape(images)[0]
+        size = -(-total // self.num_critic_steps)
+        return ops.take(images, (part * size + ops.arange(size)) % total, axis=0)
+
+    def _generate(self, num_images: Any, training: bool) -> Any:
+        """Images from latent vectors drawn from N(0, I)."""
+        shape = (num_images, self.latent_dim)
+        latents = keras.random.normal(shape, seed=self.seed_generator)
+        return self.generator(latents, training=training)
+
+    def compile(  # type: ignore[override]
+        self,
+        generator_optimizer: keras.optimizers.Optimizer | str | None = None,
+        discriminator_optimizer: keras.optimizers.Optimizer | str | None = None,
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        steps_per_execution: int = 1,
+    ) -> None:
+        """Takes the two optimizers; ``None`` is Adam at rate 0.0001 with betas 0.5 and 0.9.
+
+        Args:
+            generator_optimizer: Of the generator.
+            discriminator_optimizer: Of the critic.
+            run_eagerly: Whether to run steps without compiling them.
+            jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
+            steps_per_execution: Batches per compiled call.
+        """
+        self.generator_optimizer, self.discriminator_optimizer = (
+            keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
+            if given is None
+            else keras.optimizers.get(given)
+            for given in (generator_optimizer, discriminator_optimizer)
+        )
+        super().compile(
+            self.generator_optimizer,
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+        )
+
+    def phases(self) -> list[Phase]:
+        """The critic's updates, each on its part of the batch, then the generator's."""
+        critic, generator = self.critic.trainable_variables, self.generator.trainable_variables
+        parts = (
+            functools.partial(self.critic_losses, part=part)
+            for part in range(self.num_critic_steps)
+        )
+        return [
+            *(Phase("critic", losses, critic, self.discriminator_optimizer) for losses in parts),
+            Phase("generator", self.generator_losses, generator, self.generator_optimizer),
+        ]
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One generator update and the critic updates before it (Gulrajani et al., algorithm 1).
+
+        1. Take a batch of clean images and split it into ``num_critic_steps`` parts of one size.
+           Where the batch does not divide, the last parts begin anew at its first images.
+        2. For each part: draw as many latent vectors from N(0, I) and generate images.
+        3. Draw a point on the line between each real and each generated image.
+        4. Move the critic down: generated less real scores, plus the penalty at the points.
+        5. After the last part, draw new latent vectors and generate images.
+        6. Move the generator so that the critic scores them higher.
+
+        Args:
+            data: A batch with the key ``"clean"``.
+
+        Returns:
+            The running epoch means of the losses, by name.
+        """
+        import tensorflow as tf
+
+        batch = self.read_batch(data)
+        for part in range(self.num_critic_steps):
+            with tf.GradientTape() as tape:
+                losses = self.critic_losses(batch, training=True, part=part)  # 1 to 4
+                objective = step_objective(losses["loss"], self.discriminator_optimizer)
+            variables = self.critic.trainable_variables
+            gradients = tape.gradient(objective, variables)
+            self.discriminator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            self.track(losses, batch, "critic")
+
+        with tf.GradientTape() as tape:
+            losses = self.generator_losses(batch, training=True)  # 5 and 6
+            objective = step_objective(losses["loss"], self.generator_optimizer)
+        variables = self.generator.trainable_variables
+        gradients = tape.gradient(objective, variables)
+        self.generator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.track(losses, batch, "generator")
+        return self.tracked_losses()
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the purifier, its networks included; a subclass adds its options."""
+        return {
+            **super().get_config(),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "critic": keras.saving.serialize_keras_object(self.critic),
+            "gradient_penalty_weight": self.gradient_penalty_weight,
+            "num_critic_steps": self.num_critic_steps,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuilds the purifier from ``get_config``, with fresh weights."""
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("generator", "critic")
+        }
+        return cls(**{**config, **networks})
+
+
+def _check_networks(generator: keras.Model, critic: keras.Model) -> None:
+    """Raises a ValueError unless the critic scores what the generator makes."""
+    if generator.output_shape != critic.input_shape or critic.output_shape != (None, 1):
+        raise ValueError(
+            "Expected a generator of images and a critic from them to one score, received "
+            f"{generator.input_shape} to {generator.output_shape} and {critic.input_shape} to "
+            f"{critic.output_shape}. Build both for the same image shape."
+        )
