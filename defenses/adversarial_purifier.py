@@ -1,0 +1,158 @@
+"""What purifiers share whose generators are trained against discriminators."""
+
+from __future__ import annotations
+
+import abc
+import os
+from typing import Any, Self
+
+import keras
+
+from defenses.phases import Batch, Losses, Phase
+from defenses.purifier import Purifier
+
+__all__ = ["ADAM_BETA_1", "ADAM_LEARNING_RATE", "AdversarialPurifier"]
+
+ADAM_LEARNING_RATE = 2e-4
+ADAM_BETA_1 = 0.5
+"""Of the default optimizers; momentum 0.9 makes the two sides oscillate (Radford et al., 2016)."""
+
+
+class AdversarialPurifier(Purifier):
+    """A purifier with generators, discriminators, and an optimizer for each side.
+
+    In a training step the discriminators move first; a method with another order overrides
+    ``phases``.
+
+    A subclass names its networks, each of which is an attribute and a constructor argument. A
+    discriminator may be ``None``: such a purifier purifies but cannot be trained. That is what
+    ``save`` writes, since only training asks for discriminators.
+
+    Attributes:
+        generator_names: Networks that the generators' optimizer moves, in order.
+        discriminator_names: Networks that the discriminators' optimizer moves, in order.
+    """
+
+    optimizer_names = ("generator_optimizer", "discriminator_optimizer")
+    generator_names: tuple[str, ...] = ("generator",)
+    discriminator_names: tuple[str, ...] = ("discriminator",)
+
+    @abc.abstractmethod
+    def discriminator_losses(self, batch: Batch, training: bool = True) -> Losses:
+        """What the discriminators minimise; a dict of scalars with the total under "loss"."""
+
+    @abc.abstractmethod
+    def generator_losses(self, batch: Batch, training: bool = True) -> Losses:
+        """What the generators minimise; a dict of scalars with the total under "loss"."""
+
+    def compile(  # type: ignore[override]
+        self,
+        generator_optimizer: keras.optimizers.Optimizer | str | None = None,
+        discriminator_optimizer: keras.optimizers.Optimizer | str | None = None,
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        steps_per_execution: int = 1,
+    ) -> None:
+        """Takes one optimizer for all generators and one for all discriminators.
+
+        Args:
+            generator_optimizer: ``None`` is Adam at rate 0.0002 with beta_1 = 0.5.
+            discriminator_optimizer: Likewise.
+            run_eagerly: Whether to run steps without compiling them.
+            jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
+            steps_per_execution: Batches per compiled call.
+
+        Raises:
+            ValueError: If one optimizer is given twice, or there are no discriminators.
+        """
+        given = (generator_optimizer, discriminator_optimizer)
+        if given[0] is given[1] and isinstance(given[0], keras.optimizers.Optimizer):
+            raise ValueError(
+                f"Expected two optimizers, received one {type(given[0]).__name__} twice. An "
+                "optimizer keeps a state for each of its variables: make a second one."
+            )
+        self.generator_optimizer, self.discriminator_optimizer = (
+            keras.optimizers.Adam(ADAM_LEARNING_RATE, beta_1=ADAM_BETA_1)
+            if optimizer is None
+            else keras.optimizers.get(optimizer)
+            for optimizer in given
+        )
+        super().compile(
+            self.generator_optimizer,
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+        )
+
+    @property
+    def generator_variables(self) -> list[keras.Variable]:
+        """What the generators' optimizer moves, always in the same order."""
+        return self._variables_of(self.generator_names)
+
+    @property
+    def discriminator_variables(self) -> list[keras.Variable]:
+        """What the discriminators' optimizer moves, always in the same order.
+
+        Raises:
+            ValueError: If there are no discriminators.
+        """
+        missing = [name for name in self.discriminator_names if getattr(self, name) is None]
+        if missing:
+            raise ValueError(
+                f"Expected {' and '.join(missing)}, which training needs, received None. A saved "
+                f"{type(self).__name__} leaves them out: build one with for_images, or pass its "
+                "generators on to a new one with discriminators."
+            )
+        return self._variables_of(self.discriminator_names)
+
+    def phases(self) -> list[Phase]:
+        """Two phases: all discriminators move together, then all generators."""
+        return [
+            Phase(
+                "discriminator",
+                self.discriminator_losses,
+                self.discriminator_variables,
+                self.discriminator_optimizer,
+            ),
+            Phase(
+                "generator",
+                self.generator_losses,
+                self.generator_variables,
+                self.generator_optimizer,
+            ),
+        ]
+
+    def _variables_of(self, names: tuple[str, ...]) -> list[keras.Variable]:
+        return [v for name in names for v in getattr(self, name).trainable_variables]
+
+    def save(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True, **arguments: Any
+    ) -> None:
+        """Writes the purifier without its discriminators; see the base class.
+
+        What is read back purifies alike but cannot be trained.
+        """
+        generators = {name: getattr(self, name) for name in self.generator_names}
+        discriminators = dict.fromkeys(self.discriminator_names)
+        bare = type(self)(**{**self.get_config(), **generators, **discriminators})
+        Purifier.save(bare, filepath, overwrite, **arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        """The networks; a subclass adds its options."""
+        names = self.generator_names + self.discriminator_names
+        networks = {name: getattr(self, name) for name in names}
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            **{name: serialize(network) for name, network in networks.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuilds the purifier from ``get_config``, with fresh weights."""
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in cls.generator_names + cls.discriminator_names
+        }
+        return cls(**{**config, **networks})

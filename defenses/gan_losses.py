@@ -1,0 +1,104 @@
+"""Losses of adversarial training and of cycles, one pure function each, in ``keras.ops`` alone.
+
+As elsewhere, a loss returns one number per image, shape ``(batch,)``; the mean over the batch is
+the training step's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+__all__ = [
+    "GAN_POWERS",
+    "check_power",
+    "cycle_loss",
+    "least_squares_discriminator_loss",
+    "least_squares_generator_loss",
+]
+
+GAN_POWERS = (1, 2)
+"""Powers of a score's distance from its target: the printed absolute value, least squares."""
+
+
+def least_squares_discriminator_loss(real_scores: Any, fake_scores: Any, power: int = 2) -> Any:
+    """How far real images score from 1 and generated ones from 0, averaged over patches.
+
+    Unlike a cross-entropy, squares keep pulling at fakes that are already taken for real but lie
+    far from the real ones.
+
+    **Reference**: Defense-CycleGAN, eq. 1; Dissertation, eq. 4.3.1; Mao et al., "Least Squares
+    Generative Adversarial Networks", 2017, eq. 2 (without its factors of one half).
+    **Differs from the paper**: eq. 1 takes the root of each square, which makes it an absolute
+    value, and is called least squares; the default is squares, ``power=1`` is the print. Where a
+    discriminator scores patches, each has its distance and the distances are averaged.
+
+    Args:
+        real_scores: Scores of real images, ``(batch, ...)``, any range.
+        fake_scores: Scores of as many generated images, ``(batch, ...)``.
+        power: 2 for squares, 1 for absolute values.
+
+    Returns:
+        ``(batch,)``, at least 0; 0 exactly where all real scores are 1 and all fake ones 0.
+
+    Raises:
+        ValueError: If ``power`` is neither 1 nor 2.
+    """
+    return _distance(real_scores, 1.0, power) + _distance(fake_scores, 0.0, power)
+
+
+def least_squares_generator_loss(fake_scores: Any, power: int = 2) -> Any:
+    """How far generated images score from 1, the target of real ones, averaged over patches.
+
+    **Reference**: Defense-CycleGAN, eq. 2; Dissertation, eq. 4.3.2; Mao et al., "Least Squares
+    Generative Adversarial Networks", 2017, eq. 2 (without its factor of one half).
+    **Differs from the paper**: squares by default, as in ``least_squares_discriminator_loss``.
+
+    Args:
+        fake_scores: Scores of generated images, ``(batch, ...)``, any range.
+        power: 2 for squares, 1 for absolute values.
+
+    Returns:
+        ``(batch,)``, at least 0; 0 exactly where all scores are 1.
+
+    Raises:
+        ValueError: If ``power`` is neither 1 nor 2.
+    """
+    return _distance(fake_scores, 1.0, power)
+
+
+def cycle_loss(images: Any, cycled_images: Any) -> Any:
+    """Absolute difference of an image and its way through both generators, averaged over pixels.
+
+    An adversarial loss alone would accept any image of the target domain; the way back ties the
+    image to the one that it was made from.
+
+    **Reference**: Defense-CycleGAN, eq. 3, one of its two terms; Dissertation, eq. 4.3.3.
+    **Differs from the paper**: the equation leaves the reduction open; it is a mean over pixels and
+    channels, with which the usual weight of 10 balances the adversarial losses.
+
+    Args:
+        images: ``(batch, height, width, channels)``.
+        cycled_images: Same shape.
+
+    Returns:
+        ``(batch,)``, at least 0.
+    """
+    return ops.mean(ops.abs(cycled_images - images), axis=(1, 2, 3))
+
+
+def check_power(power: int) -> None:
+    """Raises a ValueError unless ``power`` is one of ``GAN_POWERS``."""
+    if power not in GAN_POWERS:
+        raise ValueError(
+            f"Expected a power of {' or '.join(map(str, GAN_POWERS))}, received {power!r}. Use 2 "
+            "for least squares, 1 for absolute values."
+        )
+
+
+def _distance(scores: Any, target: float, power: int) -> Any:
+    """Distance of scores from their target, raised to a power and averaged over each image."""
+    check_power(power)
+    distance = ops.abs(scores - target) if power == 1 else ops.square(scores - target)
+    return ops.mean(distance, axis=tuple(range(1, len(distance.shape))))

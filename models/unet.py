@@ -1,0 +1,112 @@
+"""U-Nets: encoder and decoder joined by concatenations at every depth."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from models.layers import LayerSeeds, check_image_shape, scaled
+
+__all__ = ["NUM_CONCATENATIONS", "unet"]
+
+ENCODER_FILTERS = (64, 128, 256, 512, 512)
+KERNEL_SIZE = 4
+
+NUM_CONCATENATIONS = len(ENCODER_FILTERS) - 1
+"""How many encoder stages the decoder sees again; the last stage is the bottleneck."""
+
+
+def unet(
+    input_shape: tuple[int, int, int],
+    *,
+    removed_concatenations: int = 0,
+    width: float = 1.0,
+    name: str = "unet",
+    seed: int = 0,
+) -> keras.Model:
+    """Build the generator of Defense-CycleGAN, whole or with concatenations removed.
+
+    Five strided convolutions lead to a bottleneck of one pixel (for images of up to 32 pixels),
+    five transposed ones back. Before each of the last four, the encoder's features of that size
+    are concatenated, so that detail need not pass the bottleneck.
+
+    **Reference**: Defense-CycleGAN, sec. III-B, IV-C and fig. 3; Dissertation, ch. 4.3.2, 4.4.4 and
+    fig. 4.6, "Cyc" and "Cyc_1" to "Cyc_4".
+    **Differs from the paper**: the figure prints kernel 4, stride 2, ReLU in the encoder, four
+    concatenations and a crop before each, but its sizes are illegible. Filter counts are those of
+    the autoencoder drawn beside it (Table A.1) with a fifth stage of 512. Transposed convolutions
+    are unpadded and cropped to the size that they meet, one row and column at the near edges, the
+    rest at the far ones. The last layer is linear: with a sigmoid the cycle loss loses its gradient
+    on dark images. Where a concatenation is removed, the transposed convolution before it has twice
+    its filters, which keeps every later shape.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        removed_concatenations: 0 to 4; k removes the concatenations 1 to k, of which 1 is the
+            outermost. 4 leaves a sequential network, without a skip.
+        width: multiplier of all hidden channel counts.
+        name: name of the model, which also separates its weights from those of another U-Net of the
+            same seed.
+        seed: non-negative seed of the weights.
+
+    Returns:
+        Functional model, images `(batch, *input_shape)` in [0, 1] to images of the same shape and
+        any range.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    if removed_concatenations not in range(NUM_CONCATENATIONS + 1):
+        raise ValueError(
+            f"Expected `removed_concatenations` from 0 to {NUM_CONCATENATIONS}, received "
+            f"{removed_concatenations!r}. Use 0 for the whole U-Net."
+        )
+    shape = check_image_shape(input_shape)
+    seeds = LayerSeeds(seed, name)
+    inputs = keras.Input(shape, name="images")
+    stages = []
+    x = inputs
+    for depth, filters in enumerate(ENCODER_FILTERS, start=1):
+        x = layers.Conv2D(
+            scaled(filters, width),
+            KERNEL_SIZE,
+            strides=2,
+            padding="same",
+            activation="relu",
+            kernel_initializer=seeds.glorot_uniform(),
+            name=f"encoder_{depth}",
+        )(x)
+        stages.append(x)
+    for depth in range(NUM_CONCATENATIONS, 0, -1):
+        encoded = stages[depth - 1]
+        removed = depth <= removed_concatenations
+        filters = encoded.shape[-1] * (2 if removed else 1)
+        x = _transposed_conv(x, filters, "relu", encoded.shape, seeds, f"decoder_{depth}")
+        if not removed:
+            x = layers.Concatenate(name=f"concatenate_{depth}")([x, encoded])
+    x = _transposed_conv(x, shape[2], "linear", inputs.shape, seeds, "purified")
+    return keras.Model(inputs, x, name=name)
+
+
+def _transposed_conv(
+    x: keras.KerasTensor,
+    filters: int,
+    activation: str,
+    meets: tuple[int | None, ...],
+    seeds: LayerSeeds,
+    name: str,
+) -> keras.KerasTensor:
+    """Return an unpadded transposed convolution of `x`, cropped to the size that it meets."""
+    x = layers.Conv2DTranspose(
+        filters,
+        KERNEL_SIZE,
+        strides=2,
+        padding="valid",
+        activation=activation,
+        kernel_initializer=seeds.glorot_uniform(),
+        name=name,
+    )(x)
+    surplus = [have - want for have, want in zip(x.shape[1:3], meets[1:3], strict=True)]
+    # One from the near edges undoes the padding of the strided convolution; n becomes 2n + 2.
+    crops = tuple((1, total - 1) for total in surplus)
+    return layers.Cropping2D(crops, name=f"{name}_crop")(x)
