@@ -11,11 +11,7 @@ import keras
 from defenses.phases import Batch, Losses, Phase
 from defenses.purifier import Purifier
 
-__all__ = ["ADAM_BETA_1", "ADAM_LEARNING_RATE", "AdversarialPurifier"]
-
-ADAM_LEARNING_RATE = 2e-4
-ADAM_BETA_1 = 0.5
-"""Of the default optimizers; momentum 0.9 makes the two sides oscillate (Radford et al., 2016)."""
+__all__ = ["AdversarialPurifier"]
 
 
 class AdversarialPurifier(Purifier):
@@ -45,6 +41,11 @@ class AdversarialPurifier(Purifier):
     def generator_losses(self, batch: Batch, training: bool = True) -> Losses:
         """What the generators minimise; a dict of scalars with the total under "loss"."""
 
+    @classmethod
+    def default_optimizer(cls) -> keras.optimizers.Optimizer:
+        """Adam at rate 0.0002 with beta_1 0.5; 0.9 makes the sides oscillate (Radford 2016)."""
+        return keras.optimizers.Adam(2e-4, beta_1=0.5)
+
     def compile(  # type: ignore[override]
         self,
         generator_optimizer: keras.optimizers.Optimizer | str | None = None,
@@ -57,7 +58,7 @@ class AdversarialPurifier(Purifier):
         """Takes one optimizer for all generators and one for all discriminators.
 
         Args:
-            generator_optimizer: ``None`` is Adam at rate 0.0002 with beta_1 = 0.5.
+            generator_optimizer: ``None`` is ``default_optimizer()``.
             discriminator_optimizer: Likewise.
             run_eagerly: Whether to run steps without compiling them.
             jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
@@ -73,9 +74,7 @@ class AdversarialPurifier(Purifier):
                 "optimizer keeps a state for each of its variables: make a second one."
             )
         self.generator_optimizer, self.discriminator_optimizer = (
-            keras.optimizers.Adam(ADAM_LEARNING_RATE, beta_1=ADAM_BETA_1)
-            if optimizer is None
-            else keras.optimizers.get(optimizer)
+            self.default_optimizer() if optimizer is None else keras.optimizers.get(optimizer)
             for optimizer in given
         )
         super().compile(

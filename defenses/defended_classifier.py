@@ -32,13 +32,17 @@ class DefendedClassifier(keras.Model):
 
     **Reference**: Dissertation, ch. 3.4.4 (each voter connected to the purifier end to end, rule
     ``"single"``).
-    **Differs from the paper**: the two means; the paper attacks single voters only.
+    **Differs from the paper**: the two means; the paper attacks single voters only. The identity
+    for a gradient is that of Athalye, Carlini and Wagner 2018.
 
     Args:
         purifier: Cleans the images; ``None`` passes them on as they are.
         classifiers: At least one classifier that returns logits.
         rule: ``"single"``, the one classifier; ``"mean"``, the mean of the probabilities;
             ``"mean_logits"``, the mean of the logits.
+        identity_gradient: Whether a gradient passes the purifier as if it returned its input
+            (BPDA with the identity), for one that does not differentiate. Values stay as they are,
+            up to rounding.
         **kwargs: Name and dtype, as of any model.
 
     Call arguments:
@@ -58,6 +62,7 @@ class DefendedClassifier(keras.Model):
         purifier: Purifier | None,
         classifiers: Sequence[keras.Model],
         rule: str = "single",
+        identity_gradient: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -65,6 +70,7 @@ class DefendedClassifier(keras.Model):
         self.purifier = purifier
         self.classifiers = list(classifiers)
         self.rule = rule
+        self.identity_gradient = bool(identity_gradient)
         self.build((None, *self.image_shape))
 
     @property
@@ -85,12 +91,15 @@ class DefendedClassifier(keras.Model):
     @property
     def differentiable(self) -> bool:
         """Whether a gradient flows to the images; if not, an attack needs BPDA."""
-        return self.purifier is None or self.purifier.differentiable
+        return self.purifier is None or self.identity_gradient or self.purifier.differentiable
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Log-probabilities of a batch; see the class docstring."""
         if self.purifier is not None:
-            images = self.purifier(images, training=training)
+            purified = self.purifier(images, training=training)
+            if self.identity_gradient:
+                purified = images + ops.stop_gradient(purified - images)
+            images = purified
         logits = [classifier(images, training=training) for classifier in self.classifiers]
         if self.rule == "mean":
             members = ops.stack([ops.log_softmax(member, axis=-1) for member in logits])
@@ -134,6 +143,7 @@ class DefendedClassifier(keras.Model):
             "purifier": keras.saving.serialize_keras_object(self.purifier),
             "classifiers": [keras.saving.serialize_keras_object(c) for c in self.classifiers],
             "rule": self.rule,
+            "identity_gradient": self.identity_gradient,
         }
 
     @classmethod

@@ -44,7 +44,7 @@ class DefenseGAN(WassersteinGAN):
 
     Args:
         generator: Latent vectors to images in [0, 1].
-        critic: Images to scores ``(batch, 1)``, without batch statistics. Not used in purifying.
+        critic: Images to scores ``(batch, 1)``; ``None`` without training, see ``WassersteinGAN``.
         num_restarts: Random starts R of a search, at least 1.
         num_steps: Descent steps L of a search, at least 0; 0 compares the starts alone.
         learning_rate: Of the search, positive.
@@ -70,7 +70,7 @@ class DefenseGAN(WassersteinGAN):
     def __init__(
         self,
         generator: keras.Model,
-        critic: keras.Model,
+        critic: keras.Model | None,
         *,
         num_restarts: int = 10,
         num_steps: int = 200,
@@ -120,7 +120,7 @@ class DefenseGAN(WassersteinGAN):
         return cls(generator, critic, seed=noise_seed, **arguments)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Nothing: the networks come built, and a search needs real images."""
+        """Nothing to do: the networks come built, and a search needs real images."""
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Purifies images; see the class."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Self
+from typing import Any
 
 import keras
 from keras import ops
 
+from defenses.adversarial_purifier import AdversarialPurifier
 from defenses.phases import Batch, Losses, Phase, step_objective
-from defenses.purifier import Purifier
 from defenses.wasserstein_losses import (
     critic_score_loss,
     generator_score_loss,
@@ -20,7 +20,7 @@ from defenses.wasserstein_losses import (
 __all__ = ["WassersteinGAN"]
 
 
-class WassersteinGAN(Purifier):
+class WassersteinGAN(AdversarialPurifier):
     """A purifier whose generator learns clean images against a critic, and how it learns.
 
     The critic estimates how far generated images are from real ones, which stays informative where
@@ -34,7 +34,8 @@ class WassersteinGAN(Purifier):
 
     Args:
         generator: Latent vectors to images in [0, 1].
-        critic: Images to scores ``(batch, 1)``, without batch statistics. Not used in purifying.
+        critic: Images to scores ``(batch, 1)``, without batch statistics. ``None`` leaves a
+            purifier that cannot be trained, such as a saved one.
         gradient_penalty_weight: Weight of the critic's gradient penalty, at least 0.
         num_critic_steps: Critic updates for each one of the generator, at least 1.
         seed: Starts the latent vectors and the points of the gradient penalty.
@@ -46,12 +47,12 @@ class WassersteinGAN(Purifier):
 
     batch_keys = ("clean",)
     loss_names = ("critic_loss", "generator_loss", "score_loss", "gradient_penalty_loss")
-    optimizer_names = ("generator_optimizer", "discriminator_optimizer")
+    discriminator_names = ("critic",)
 
     def __init__(
         self,
         generator: keras.Model,
-        critic: keras.Model,
+        critic: keras.Model | None,
         *,
         gradient_penalty_weight: float = 10.0,
         num_critic_steps: int = 5,
@@ -67,7 +68,7 @@ class WassersteinGAN(Purifier):
                 "for the published ones."
             )
         self.generator = generator
-        self.critic = critic
+        self.critic: Any = critic
         self.gradient_penalty_weight = float(gradient_penalty_weight)
         self.num_critic_steps = int(num_critic_steps)
         self.seed = int(seed)
@@ -83,7 +84,7 @@ class WassersteinGAN(Purifier):
         """Size of a latent vector."""
         return int(self.generator.input_shape[-1])
 
-    def critic_losses(self, batch: Batch, training: bool = True, *, part: int = 0) -> Losses:
+    def discriminator_losses(self, batch: Batch, training: bool = True, *, part: int = 0) -> Losses:
         """The losses of one critic update.
 
         Args:
@@ -134,42 +135,16 @@ class WassersteinGAN(Purifier):
         latents = keras.random.normal(shape, seed=self.seed_generator)
         return self.generator(latents, training=training)
 
-    def compile(  # type: ignore[override]
-        self,
-        generator_optimizer: keras.optimizers.Optimizer | str | None = None,
-        discriminator_optimizer: keras.optimizers.Optimizer | str | None = None,
-        *,
-        run_eagerly: bool = False,
-        jit_compile: bool | str = "auto",
-        steps_per_execution: int = 1,
-    ) -> None:
-        """Takes the two optimizers; ``None`` is Adam at rate 0.0001 with betas 0.5 and 0.9.
-
-        Args:
-            generator_optimizer: Of the generator.
-            discriminator_optimizer: Of the critic.
-            run_eagerly: Whether to run steps without compiling them.
-            jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
-            steps_per_execution: Batches per compiled call.
-        """
-        self.generator_optimizer, self.discriminator_optimizer = (
-            keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
-            if given is None
-            else keras.optimizers.get(given)
-            for given in (generator_optimizer, discriminator_optimizer)
-        )
-        super().compile(
-            self.generator_optimizer,
-            run_eagerly=run_eagerly,
-            jit_compile=jit_compile,
-            steps_per_execution=steps_per_execution,
-        )
+    @classmethod
+    def default_optimizer(cls) -> keras.optimizers.Optimizer:
+        """Adam at rate 0.0001 with betas 0.5 and 0.9, those of the reference."""
+        return keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
 
     def phases(self) -> list[Phase]:
         """The critic's updates, each on its part of the batch, then the generator's."""
-        critic, generator = self.critic.trainable_variables, self.generator.trainable_variables
+        critic, generator = self.discriminator_variables, self.generator_variables
         parts = (
-            functools.partial(self.critic_losses, part=part)
+            functools.partial(self.discriminator_losses, part=part)
             for part in range(self.num_critic_steps)
         )
         return [
@@ -199,9 +174,9 @@ class WassersteinGAN(Purifier):
         batch = self.read_batch(data)
         for part in range(self.num_critic_steps):
             with tf.GradientTape() as tape:
-                losses = self.critic_losses(batch, training=True, part=part)  # 1 to 4
+                losses = self.discriminator_losses(batch, training=True, part=part)  # 1 to 4
                 objective = step_objective(losses["loss"], self.discriminator_optimizer)
-            variables = self.critic.trainable_variables
+            variables = self.discriminator_variables
             gradients = tape.gradient(objective, variables)
             self.discriminator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
             self.track(losses, batch, "critic")
@@ -209,7 +184,7 @@ class WassersteinGAN(Purifier):
         with tf.GradientTape() as tape:
             losses = self.generator_losses(batch, training=True)  # 5 and 6
             objective = step_objective(losses["loss"], self.generator_optimizer)
-        variables = self.generator.trainable_variables
+        variables = self.generator_variables
         gradients = tape.gradient(objective, variables)
         self.generator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.track(losses, batch, "generator")
@@ -219,25 +194,16 @@ class WassersteinGAN(Purifier):
         """What rebuilds the purifier, its networks included; a subclass adds its options."""
         return {
             **super().get_config(),
-            "generator": keras.saving.serialize_keras_object(self.generator),
-            "critic": keras.saving.serialize_keras_object(self.critic),
             "gradient_penalty_weight": self.gradient_penalty_weight,
             "num_critic_steps": self.num_critic_steps,
             "seed": self.seed,
         }
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Rebuilds the purifier from ``get_config``, with fresh weights."""
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("generator", "critic")
-        }
-        return cls(**{**config, **networks})
 
-
-def _check_networks(generator: keras.Model, critic: keras.Model) -> None:
-    """Raises a ValueError unless the critic scores what the generator makes."""
+def _check_networks(generator: keras.Model, critic: keras.Model | None) -> None:
+    """Raises a ValueError unless the critic, if there is one, scores what the generator makes."""
+    if critic is None:
+        return
     if generator.output_shape != critic.input_shape or critic.output_shape != (None, 1):
         raise ValueError(
             "Expected a generator of images and a critic from them to one score, received "

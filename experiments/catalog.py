@@ -6,11 +6,10 @@ figure or T for a table: ``003.F3.6`` is Figure 3.6 of the dissertation.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
-from experiments import chapter3, supplements
-from experiments.evaluation import Study
+from experiments.dissertation import DISSERTATION
+from experiments.entries import DIAGRAM, Entry, copies, unmeasured
 
 PAPERS = {
     "000": "Defense-CycleGAN",
@@ -19,117 +18,21 @@ PAPERS = {
     "003": "the dissertation (SFL-VAE, Defense-CycleGAN, VQUNet)",
     "004": "PuVAE",
 }
-DIAGRAM = "a diagram or notation, nothing to measure"
-ARCHITECTURE = "an architecture, built in models/ and held by tests"
-NOT_YET = "not implemented yet"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One figure or table.
-
-    Args:
-        id: as in the module's text.
-        title: what it shows.
-        run: measures its rows, called with a study and the id; ``None`` if nothing is measured.
-        drawing: how its rows are drawn: a kind of `experiments.figures`, or empty.
-        datasets: data sets it is run on; ``None`` takes all of the profile.
-        note: why nothing is measured, or how it differs.
-    """
-
-    id: str
-    title: str
-    run: Callable[[Study, str], None] | None = None
-    drawing: str = ""
-    datasets: tuple[str, ...] | None = None
-    note: str = ""
-
-    @property
-    def implemented(self) -> bool:
-        """Whether `run_all.py` measures it."""
-        return self.run is not None
-
-    def applies_to(self, dataset: str) -> bool:
-        """Whether it is run on `dataset`; ``digits`` stands in for any."""
-        return self.datasets is None or dataset == "digits" or dataset in self.datasets
-
-
-_ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "carlini_wagner": "Carlini-Wagner"}
-
-
-def _per_attack(
-    first: int,
-    title: str,
-    run: Callable[..., None],
-    drawing: str,
-) -> list[Entry]:
-    """Four figures of chapter 3 in a row, one for each attack."""
-    return [
-        Entry(
-            id=f"003.F3.{first + offset}",
-            title=title.format(attack=_ATTACKS[attack]),
-            run=_bound(run, attack),
-            drawing=drawing,
-        )
-        for offset, attack in enumerate(_ATTACKS)
-    ]
-
-
-def _bound(run: Callable[..., None], attack: str) -> Callable[[Study, str], None]:
-    return lambda study, experiment: run(study, experiment, attack)
-
-
-def _unmeasured(paper: str, ids: Mapping[str, str], note: str = NOT_YET) -> list[Entry]:
-    """Entries that `run_all.py` only lists, with the reason."""
-    return [Entry(id=f"{paper}.{i}", title=title, note=note) for i, title in ids.items()]
-
-
-_CHAPTER_3 = [
-    *_per_attack(
-        2,
-        "L2 of reconstructions under {attack}, SFL-VAE and non-SFL-VAE",
-        chapter3.reconstruction_distance,
-        "distance",
-    ),
-    *_per_attack(
-        6,
-        "accuracy against epsilon, {attack} on the target (oblivious)",
-        chapter3.oblivious_accuracy,
-        "accuracy",
-    ),
-    *_per_attack(
-        10,
-        "accuracy against epsilon, {attack} through the whole defense (framework)",
-        chapter3.framework_accuracy,
-        "accuracy",
-    ),
-    *(
-        Entry(
-            id=f"003.F3.{number}",
-            title=title,
-            run=_bound(chapter3.voting, "fgsm"),
-            drawing="voting",
-            datasets=("cifar10",),
-        )
-        for number, title in (
-            (14, "recovery rate of the vote against the number of voters"),
-            (15, "overlap of wrong predictions against the number of voters"),
-            (16, "overlap of correct predictions against the number of voters"),
-        )
-    ),
-]
 
 ENTRIES: tuple[Entry, ...] = (
-    *_unmeasured("000", {"F1": "pipeline", "F3": "VAE and U-Net structures"}, DIAGRAM),
-    *_unmeasured(
+    *unmeasured("000", {"F1": "pipeline", "F3": "VAE and U-Net structures"}, DIAGRAM),
+    *copies(
         "000",
         {
-            "F2": "accuracy against epsilon, Defense-CycleGAN and baselines",
-            "T1": "L1 of reconstructions, Defense-CycleGAN and ablations",
+            "F2": (
+                "accuracy against epsilon, Defense-CycleGAN and baselines",
+                [f"003.F4.{number}" for number in range(2, 6)],
+            ),
+            "T1": ("L1 of reconstructions, Defense-CycleGAN and ablations", ["003.T4.1"]),
         },
     ),
-    *_unmeasured("001", {"F2": "overview", "F4": "losses"}, DIAGRAM),
-    *_unmeasured(
+    *unmeasured("001", {"F2": "overview", "F4": "losses"}, DIAGRAM),
+    *unmeasured(
         "001",
         {
             "F1": "t-SNE of pixels and logits",
@@ -143,8 +46,8 @@ ENTRIES: tuple[Entry, ...] = (
             "T6": "ablation of loss terms",
         },
     ),
-    *_unmeasured("002", {"F1": "architecture"}, DIAGRAM),
-    *_unmeasured(
+    *unmeasured("002", {"F1": "architecture"}, DIAGRAM),
+    *unmeasured(
         "002",
         {
             "F2": "robustness curves, MNIST",
@@ -160,53 +63,11 @@ ENTRIES: tuple[Entry, ...] = (
             "T5": "obfuscated-gradients test",
         },
     ),
-    Entry(
-        id="003.F1.1",
-        title="clean, attacked and purified images with labels",
-        run=supplements.example_images,
-        drawing="images",
-    ),
-    *_unmeasured(
-        "003", {"F2.1": "graphical model", "T2.1": "notation", "F3.1": "pipeline"}, DIAGRAM
-    ),
-    *_CHAPTER_3,
-    Entry(
-        id="003.S3.kl_weight",
-        title="supplement: L1 of clean reconstructions against the weight of the KL term",
-        run=supplements.kl_weight_sweep,
-        drawing="sweep",
-        datasets=("cifar10",),
-    ),
-    *_unmeasured("003", {"F4.1": "pipeline", "F4.6": "U-Net and VAE structures"}, DIAGRAM),
-    *_unmeasured(
-        "003",
-        {
-            **{f"F4.{i}": "accuracy against epsilon, Defense-CycleGAN" for i in range(2, 6)},
-            "T4.1": "L1 of reconstructions, Defense-CycleGAN and ablations",
-            **{f"F5.{i}": "accuracy against epsilon, VQUNet" for i in range(3, 7)},
-            "F5.7": "L1 of reconstructions, with and without quantisation",
-            "F5.8": "features before quantisation",
-            "F5.9": "features before and after quantisation",
-            "F5.10": "changed code indices",
-            "T5.1": "clean accuracy after filtering",
-        },
-    ),
-    *_unmeasured("003", {"F5.1": "VQUNet structure", "F5.2": "VQUNet blocks"}, DIAGRAM),
-    *_unmeasured(
-        "003",
-        {
-            "TA.1": "VAE structure",
-            "TB.1": "target classifiers",
-            "TB.2": "ResNet voters",
-            "TB.3": "DenseNet voters",
-            "TB.4": "Wide-ResNet voters",
-        },
-        ARCHITECTURE,
-    ),
-    *_unmeasured(
+    *DISSERTATION,
+    *unmeasured(
         "004", {"F1": "overview", "F2": "training", "F3": "inference", "F6": "structure"}, DIAGRAM
     ),
-    *_unmeasured(
+    *unmeasured(
         "004",
         {
             "F4": "purified images, MNIST",
@@ -249,8 +110,14 @@ def select(wanted: Iterable[str]) -> list[Entry]:
         if not found:
             known = ", ".join(entry.id for entry in ENTRIES)
             raise ValueError(f"Unknown figure or table {pattern!r}. Known: {known}.")
-        chosen += [entry for entry in found if entry not in chosen]
+        for entry in found:
+            chosen += [one for one in (entry, *originals(entry)) if one not in chosen]
     return chosen
+
+
+def originals(entry: Entry) -> list[Entry]:
+    """The entries that `entry` repeats, none for an original."""
+    return [one for one in ENTRIES if one.id in entry.repeats]
 
 
 def _chapter_prefix(pattern: str) -> str:

@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+WIDE_RESNET = "wide_resnet"
+"""The name that rows carry for the target of chapter 5."""
 LATER = {"omitted_at_default": True}
 """Marks a field younger than the first published rows: hashes leave it out at its default, so
 that what was measured before it keeps its name."""
@@ -174,6 +176,14 @@ class DatasetPlan:
     wide_resnet: ClassifierConfig | None = None
     substitutes: tuple[ClassifierConfig, ...] = ()
     retraining: TrainingConfig | None = None
+
+    @property
+    def classifiers(self) -> dict[str, ClassifierConfig]:
+        """Every classifier trained on clean images, by the name rows carry."""
+        named = dict(self.targets)
+        if self.wide_resnet:
+            named[WIDE_RESNET] = self.wide_resnet
+        return named | {f"substitute_{i}": config for i, config in enumerate(self.substitutes)}
 
     def pool(self, purifier: str) -> tuple[ClassifierConfig, ...]:
         """The voters behind `purifier`."""

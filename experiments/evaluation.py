@@ -11,21 +11,25 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from attacks.attack import Attack
 from attacks.registry import get_attack
-from attacks.threat_models import ThreatModel, attack_random_member
+from attacks.threat_models import ThreatModel, attack_mixed, attack_random_member
 from defenses.defended_classifier import DefendedClassifier
 from defenses.voting import majority_vote
 from experiments import fitting, reproducibility
-from experiments.config import Profile
-from experiments.inference import classifier_labels
+from experiments.config import WIDE_RESNET, Profile
 from experiments.training import TrainedModels
 from results.rows import Row, RowStore, row_key
 
 ATTACK_BATCH_SIZE = 125
+RETRAINED = ("defense_vae", "vqunet")
+"""Purifiers that are deployed with a classifier retrained on purified images."""
 Crafted = dict[float | None, np.ndarray]
+Measured = dict["Measurement", tuple[float, int | None, int | None]]
+"""Value, correct and total of each measurement."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,21 +40,6 @@ class Measurement:
     classifier: str
     metric: str = "accuracy"
     flags: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Decisions:
-    """What everybody says of one purified set.
-
-    Args:
-        voters: ``(n, voters)`` labels of the pool.
-        vote: ``(n,)`` the winning labels.
-        targets: by target name, its labels ``(n,)`` on the purified images.
-    """
-
-    voters: np.ndarray
-    vote: np.ndarray
-    targets: Mapping[str, np.ndarray]
 
 
 class Study:
@@ -101,15 +90,19 @@ class Study:
 
         return self._attacked(ThreatModel.OBLIVIOUS, attack_name, epsilon, recipe, label, craft)
 
-    def framework_set(self, purifier: str, attack_name: str, epsilon: float) -> np.ndarray:
-        """Test images, each attacked through the purifier on a voter drawn at random for it.
+    def framework_set(
+        self, purifier: str, attack_name: str, epsilon: float, target: str | None = None
+    ) -> np.ndarray:
+        """Test images, each attacked through the purifier.
 
-        **Reference**: dissertation, 3.4.4; the fact sheet's threat model TM-7.
+        **Reference**: dissertation, 3.4.4. Behind a pool stands a voter drawn at random for each
+        image; a purifier without one is attacked with the classifier that it is deployed with.
 
         Args:
             purifier: registry key.
             attack_name: a name of this profile.
             epsilon: the budget; 0 gives the clean images.
+            target: the target deployed behind a purifier without a pool; ``None`` for one with.
 
         Returns:
             ``(n, height, width, channels)`` float32 in [0, 1].
@@ -117,13 +110,14 @@ class Study:
         if epsilon == 0:
             return self.data.test.images
         model = self.models.purifier(purifier)
-        voters = self.models.voters(purifier)
-        hashes = [reproducibility.weights_hash(m) for m in (model, *voters)]
-        label = f"{attack_name} through {purifier}"
+        behind = [self.deployed(purifier, target)] if target else self.models.voters(purifier)
+        hashes = [reproducibility.weights_hash(m) for m in (model, *behind)]
+        label = f"{attack_name} through {purifier}" + (f" on {target}" if target else "")
 
         def craft(epsilons: list[float], seed: int, progress: Callable) -> Crafted:
             test = self.data.test
-            members = [DefendedClassifier(model, [voter]) for voter in voters]
+            straight = not model.differentiable
+            members = [DefendedClassifier(model, [m], identity_gradient=straight) for m in behind]
             sets, _ = attack_random_member(
                 self.attack(attack_name), members, test.images, test.labels, epsilons,
                 seed=seed, batch_size=ATTACK_BATCH_SIZE, progress=progress,
@@ -133,6 +127,44 @@ class Study:
         return self._attacked(
             ThreatModel.FRAMEWORK, attack_name, epsilon, {"members": hashes}, label, craft
         )
+
+    def mixed_set(self, attack_name: str, epsilon: float) -> np.ndarray:
+        """Test images, half attacked on the Wide-ResNet, half transferred from the substitutes.
+
+        **Reference**: dissertation, 5.4.1.
+
+        Args:
+            attack_name: a name of this profile.
+            epsilon: the budget; 0 gives the clean images.
+
+        Returns:
+            ``(n, height, width, channels)`` float32 in [0, 1].
+        """
+        if epsilon == 0:
+            return self.data.test.images
+        model = self.models.target(WIDE_RESNET)
+        names = [f"substitute_{index}" for index in range(len(self.plan.substitutes))]
+        substitutes = [self.models.target(name) for name in names]
+        hashes = [reproducibility.weights_hash(m) for m in (model, *substitutes)]
+
+        def craft(epsilons: list[float], seed: int, progress: Callable) -> Crafted:
+            test = self.data.test
+            sets, _ = attack_mixed(
+                self.attack(attack_name), model, substitutes, test.images, test.labels, epsilons,
+                seed=seed, batch_size=ATTACK_BATCH_SIZE, progress=progress,
+            )  # fmt: skip
+            return sets
+
+        label = f"{attack_name} on {WIDE_RESNET} and {len(substitutes)} substitutes"
+        return self._attacked(
+            ThreatModel.MIXED, attack_name, epsilon, {"members": hashes}, label, craft
+        )
+
+    def deployed(self, purifier: str, target: str) -> keras.Model:
+        """The classifier behind a purifier without a pool, retrained where it is published so."""
+        if purifier in RETRAINED:
+            return self.models.retrained(purifier, target)
+        return self.models.target(target)
 
     def _attacked(
         self,
@@ -171,20 +203,6 @@ class Study:
         """Purifies a set; the same draw meets every set with the same random numbers."""
         return self.models.purify(purifier, images, "test images", draw)
 
-    def decide(
-        self, purifier: str, purified: np.ndarray, targets: Iterable[str], draw: int = 0
-    ) -> Decisions:
-        """Asks the pool and the named targets about purified images."""
-        predictions = self.models.vote_predictions(purifier, purified)
-        return Decisions(
-            voters=predictions,
-            vote=self.vote(predictions, draw),
-            targets={
-                name: classifier_labels(self.models.target(name), purified, f"target {name}")
-                for name in targets
-            },
-        )
-
     def vote(self, predictions: np.ndarray, draw: int = 0) -> np.ndarray:
         """The vote of R of M on labels ``(n, voters)``."""
         seed = reproducibility.derive_seed(self.seed, self.dataset, "vote", str(draw))
@@ -202,7 +220,7 @@ class Study:
         threat_model: str,
         depends_on: Mapping[str, Any],
         measurements: Iterable[Measurement],
-        measure: Callable[[], Mapping[Measurement, tuple[float, int | None, int | None]]],
+        measure: Callable[[], Measured],
     ) -> None:
         """Measures and stores the rows of one adversarial set, unless all are there.
 

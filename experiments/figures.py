@@ -7,27 +7,25 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.catalog import Entry
 from experiments.config import Profile
+from experiments.entries import Entry
+from results.comparison_plots import filtered_figure, reconstruction_figure
+from results.feature_plots import feature_figure
 from results.image_grids import image_grid
 from results.labels import DATASET_LABELS
 from results.paper import printed_accuracy
 from results.plots import accuracy_figure, distance_figure, sweep_figure, voting_figure
 from results.rows import Row, RowStore
+from results.selection import companions, main_defense
 from results.style import save_figure
 
-
-def _accuracy(rows: list[Row], title: str, caption: str) -> Figure:
-    first = rows[0]
-    printed = printed_accuracy(first.dataset, first.threat_model)
-    return accuracy_figure(rows, title, caption, printed)
-
-
 _DRAWINGS: dict[str, Callable[[list[Row], str, str], Figure]] = {
-    "accuracy": _accuracy,
     "distance": distance_figure,
     "voting": voting_figure,
     "sweep": sweep_figure,
+    "reconstruction": reconstruction_figure,
+    "filtered": filtered_figure,
+    "features": feature_figure,
 }
 
 
@@ -53,10 +51,21 @@ def draw(
         if not examples.is_file():
             return ()
         return save_figure(image_grid(examples, title, profile.cuts), stem)
-    selected = [r for r in rows.read(entry.id) if r.dataset == dataset and r.seed == seed]
-    if not entry.drawing or not selected:
+    if not entry.drawing or not _rows(entry.id, dataset, rows, seed):
         return ()
-    return save_figure(_DRAWINGS[entry.drawing](selected, title, profile.cuts), stem)
+    shown = [row for id in companions(entry.id) for row in _rows(id, dataset, rows, seed)]
+    return save_figure(_figure(entry, shown, title, profile.cuts), stem)
+
+
+def _figure(entry: Entry, shown: list[Row], title: str, caption: str) -> Figure:
+    if entry.drawing != "accuracy":
+        return _DRAWINGS[entry.drawing](shown, title, caption)
+    printed = printed_accuracy(shown[0].dataset, shown[0].threat_model)
+    return accuracy_figure(shown, title, caption, printed, main_defense(entry.id))
+
+
+def _rows(id: str, dataset: str, rows: RowStore, seed: int) -> list[Row]:
+    return [row for row in rows.read(id) if row.dataset == dataset and row.seed == seed]
 
 
 def state(entry: Entry, dataset: str, rows: RowStore) -> tuple[int, bool]:

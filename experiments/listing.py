@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from experiments.catalog import PAPERS, Entry
+from experiments.catalog import PAPERS
 from experiments.config import Profile
+from experiments.entries import Entry
 
 
 def listing(entries: Iterable[Entry], profiles: Iterable[Profile]) -> str:

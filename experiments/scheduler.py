@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from experiments import datasets, figures, zoo
 from experiments.artifacts import ArtifactStore, write_json
-from experiments.catalog import Entry
 from experiments.config import Profile
+from experiments.entries import Entry
 from experiments.evaluation import Study
 from experiments.reproducibility import environment_record, plain
 from experiments.training import TrainedModels

@@ -8,8 +8,10 @@ import numpy as np
 
 from attacks.threat_models import ThreatModel
 from defenses.sfl_vae import SFLVAE
-from experiments.chapter3 import PURIFIER, RECONSTRUCTION_TARGET, Measured, distances
-from experiments.evaluation import Measurement, Study
+from experiments.chapter3 import PURIFIER, RECONSTRUCTION_TARGET
+from experiments.distances import distances
+from experiments.evaluation import Measured, Measurement, Study
+from experiments.evidence import vote_predictions
 from experiments.inference import classifier_labels
 from results.image_grids import save_examples
 from results.rows import make_flags
@@ -68,7 +70,7 @@ def example_images(study: Study, experiment: str) -> None:
     epsilon = min(study.profile.epsilons, key=lambda e: abs(e - EXAMPLE_EPSILON))
     attacked = study.oblivious_set(target, "pgd", epsilon)
     purified = study.purified(PURIFIER, attacked)
-    decisions = study.decide(PURIFIER, purified, [])
+    votes = study.vote(vote_predictions(study.models, PURIFIER, purified))
     says = classifier_labels(study.models.target(target), attacked, f"target {target}")
     labels = study.data.test.labels
     # One image of each class, so that no class is chosen for looking well.
@@ -80,7 +82,7 @@ def example_images(study: Study, experiment: str) -> None:
         purified=purified[chosen],
         labels=labels[chosen],
         target_predictions=says[chosen],
-        votes=decisions.vote[chosen],
+        votes=votes[chosen],
         class_names=list(study.data.class_names),
         threat_model=ThreatModel.OBLIVIOUS.value,
     )

@@ -11,20 +11,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from defenses.decision import ConditionalTables
 from defenses.purifier import Purifier
 from defenses.registry import get_purifier
-from defenses.voting import majority_vote
 from experiments import fitting, reproducibility, zoo
 from experiments.artifacts import ArtifactStore
+from experiments.attacked_copies import attacked_copies
 from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
 from experiments.datasets import Batches, Dataset, Split
-from experiments.inference import classifier_labels
 from models.registry import build_classifier
 
 
 class TrainedModels:
-    """The targets, purifiers, voters and decision tables of one plan.
+    """The targets, purifiers, voters and retrained targets of one plan.
 
     Each is trained when first asked for, stored under the hash of its recipe (configuration,
     data checksum, seed, and for voters the purifier in front of them), and kept in memory.
@@ -63,17 +61,33 @@ class TrainedModels:
         }
 
     def target_recipe(self, name: str) -> dict[str, Any]:
-        """The recipe of target `name`."""
-        return self.recipe(self._named(self.plan.targets, name, "target"))
+        """The recipe of a classifier of `DatasetPlan.classifiers`."""
+        return self.recipe(_named(self.plan.classifiers, name, "classifier"))
 
     def purifier_recipe(self, name: str) -> dict[str, Any]:
-        """The recipe of purifier `name`."""
-        return self.recipe(self._named(self.plan.purifiers, name, "purifier"))
+        """The recipe of purifier `name`, with the target whose attacked images it trains on."""
+        config: PurifierConfig = _named(self.plan.purifiers, name, "purifier")
+        attacked = {"target": self.target_recipe(config.copies.target)} if config.copies else {}
+        return self.recipe(config, **attacked)
 
     def voter_recipe(self, purifier: str, index: int) -> dict[str, Any]:
         """The recipe of the voter at `index` of the pool behind `purifier`."""
         return self.recipe(
-            self.plan.voters[index], index=index, purifier=self.purifier_recipe(purifier)
+            self.plan.pool(purifier)[index], index=index, purifier=self.purifier_recipe(purifier)
+        )
+
+    def pool_recipes(self, purifier: str) -> list[dict[str, Any]]:
+        """The recipes of the whole pool behind `purifier`."""
+        return [self.voter_recipe(purifier, i) for i in range(len(self.plan.pool(purifier)))]
+
+    def retrained_recipe(self, purifier: str, name: str) -> dict[str, Any]:
+        """The recipe of target `name`, trained on what `purifier` makes of its images."""
+        config: ClassifierConfig = _named(self.plan.classifiers, name, "classifier")
+        training = self.plan.retraining or config.training
+        return self.recipe(
+            dataclasses.replace(config, training=training),
+            retrained=name,
+            purifier=self.purifier_recipe(purifier),
         )
 
     # -- models -----------------------------------------------------------------------------
@@ -112,9 +126,20 @@ class TrainedModels:
             )
             split = self.data.train.take(config.training.train_limit)
             batches = Batches(
-                split.images, split.labels, config.training, seed=seed, keys=purifier.batch_keys
+                split.images,
+                split.labels,
+                config.training,
+                seed=seed,
+                keys=purifier.batch_keys,
+                attacked=self._attacked_copies(config, split),
             )
-            purifier.compile(fitting.make_optimizer(config.training, len(batches)))
+            steps = len(batches)
+            purifier.compile(
+                **{
+                    n: fitting.make_optimizer(config.training, steps)
+                    for n in purifier.optimizer_names
+                }
+            )
             fitting.fit(
                 purifier,
                 batches,
@@ -126,10 +151,23 @@ class TrainedModels:
 
         return self._stored("purifiers", recipe, make, checkpoint)
 
+    def _attacked_copies(self, config: PurifierConfig, split: Split) -> list[np.ndarray]:
+        """The adversarial training images of a purifier that has them."""
+        if config.copies is None:
+            return []
+        victim = self.target(config.copies.target)
+        seed = reproducibility.derive_seed(self.seed, self.data.name, "attacked copies")
+        label = f"{self.data.name}: attacked copies for {config.name}"
+        return attacked_copies(
+            self.store, victim, split, config.copies.attacks, seed=seed, label=label
+        )
+
     @functools.cache  # noqa: B019
     def purified_training_images(self, purifier: str) -> np.ndarray:
-        """One seeded pass over the training images that the voters or the tables use."""
-        limits = [voter.training.train_limit for voter in self.plan.voters]
+        """One seeded pass over the training images that voters, retraining or tables use."""
+        trainings = [voter.training for voter in self.plan.pool(purifier)]
+        trainings += [self.plan.retraining] if self.plan.retraining else []
+        limits = [training.train_limit for training in trainings]
         limits.append(self.plan.decision.table_limit)
         known = [limit for limit in limits if limit is not None]
         limit = max(known) if len(known) == len(limits) else None
@@ -146,18 +184,32 @@ class TrainedModels:
     def voter(self, purifier: str, index: int) -> keras.Model:
         """The voter at `index`, trained on images purified by `purifier`."""
         recipe = self.voter_recipe(purifier, index)
-        if self.store.has("voters", recipe):
+        name = self.plan.pool(purifier)[index].architecture
+        label = f"{purifier}, voter {name}"
+        return self._on_purified("voters", recipe, purifier, label, f"voter-{index}")
+
+    def voters(self, purifier: str) -> list[keras.Model]:
+        """The whole pool behind `purifier`."""
+        return [self.voter(purifier, index) for index in range(len(self.plan.pool(purifier)))]
+
+    @functools.cache  # noqa: B019
+    def retrained(self, purifier: str, name: str) -> keras.Model:
+        """Target `name`, trained anew on images purified by `purifier`."""
+        recipe = self.retrained_recipe(purifier, name)
+        label = f"{purifier}, target {name} retrained"
+        return self._on_purified("retrained", recipe, purifier, label, f"retrained-{name}")
+
+    def _on_purified(
+        self, kind: str, recipe: dict[str, Any], purifier: str, label: str, seed_name: str
+    ) -> keras.Model:
+        """A classifier trained on purified images, which are made only if it is not there."""
+        if self.store.has(kind, recipe):
             # An empty split is never read: the store returns what it has.
             split = self.data.train.take(0)
         else:
             purified = self.purified_training_images(purifier)
             split = Split(purified, self.data.train.labels[: len(purified)])
-        name = self.plan.voters[index].architecture
-        return self._classifier("voters", recipe, split, f"voter {name}", f"voter-{index}")
-
-    def voters(self, purifier: str) -> list[keras.Model]:
-        """The whole pool behind `purifier`."""
-        return [self.voter(purifier, index) for index in range(len(self.plan.voters))]
+        return self._classifier(kind, recipe, split, label, seed_name)
 
     def _classifier(
         self, kind: str, recipe: dict[str, Any], split: Split, label: str, seed_name: str
@@ -212,76 +264,8 @@ class TrainedModels:
         checkpoint.unlink(missing_ok=True)
         return model
 
-    # -- decision ---------------------------------------------------------------------------
 
-    def vote_predictions(self, purifier: str, purified: np.ndarray) -> np.ndarray:
-        """Every voter's label ``(n, voters)`` on purified images."""
-        return np.stack(
-            [
-                classifier_labels(voter, purified, f"voter {i + 1} of {len(self.plan.voters)}")
-                for i, voter in enumerate(self.voters(purifier))
-            ],
-            axis=1,
-        )
-
-    @functools.cache  # noqa: B019
-    def tables(self, purifier: str, target: str, source: str | None = None) -> ConditionalTables:
-        """The conditional probability tables of `purifier` and `target`.
-
-        Args:
-            purifier: registry key.
-            target: whose label on the purified image is the first evidence.
-            source: ``"train"`` or ``"heldout"``; ``None`` takes the plan's.
-        """
-        decision = self.plan.decision
-        source = source or decision.table_source
-        evidence = self._evidence(purifier, target, source)
-        return ConditionalTables.fit(
-            evidence["labels"],
-            evidence["target"],
-            evidence["vote"],
-            self.data.num_classes,
-            smoothing=decision.smoothing,
-            backoff=decision.backoff,
-        )
-
-    def _evidence(self, purifier: str, target: str, source: str) -> dict[str, np.ndarray]:
-        """True labels, votes and the target's labels on purified clean images."""
-        if source not in ("train", "heldout"):
-            raise ValueError(f"Unknown table source {source!r}. Known: train, heldout.")
-        decision = self.plan.decision
-        pool = [self.voter_recipe(purifier, i) for i in range(len(self.plan.voters))]
-        common = {"source": source, "limit": decision.table_limit, "seed": self.seed}
-
-        @functools.cache
-        def purified() -> np.ndarray:
-            if source == "train":
-                return self.purified_training_images(purifier)[: decision.table_limit]
-            return self.purify(purifier, self.data.validation.images, "held-out images")
-
-        def votes() -> dict[str, np.ndarray]:
-            predictions = self.vote_predictions(purifier, purified())
-            seed = reproducibility.derive_seed(self.seed, self.data.name, "tables", source)
-            rng = np.random.default_rng(seed)
-            return {"vote": majority_vote(predictions, decision.num_drawn, rng)}
-
-        def own() -> dict[str, np.ndarray]:
-            model = self.target(target)
-            return {"target": classifier_labels(model, purified(), f"target {target}")}
-
-        split = self.data.train if source == "train" else self.data.validation
-        vote_recipe = {"voters": pool, "num_drawn": decision.num_drawn, **common}
-        target_recipe = {
-            "target": self.target_recipe(target),
-            "purifier": self.purifier_recipe(purifier),
-            **common,
-        }
-        stored = self.store.arrays("votes", vote_recipe, votes)
-        stored |= self.store.arrays("target_labels", target_recipe, own)
-        return {"labels": split.labels[: len(stored["vote"])], **stored}
-
-    @staticmethod
-    def _named(group: Any, name: str, noun: str) -> Any:
-        if name not in group:
-            raise ValueError(f"Unknown {noun} {name!r}. Known: {', '.join(group)}.")
-        return group[name]
+def _named(group: Any, name: str, noun: str) -> Any:
+    if name not in group:
+        raise ValueError(f"Unknown {noun} {name!r}. Known: {', '.join(group)}.")
+    return group[name]

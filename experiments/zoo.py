@@ -1,7 +1,7 @@
 """The zoo: trained models as single ``.keras`` files, each with a card that says what it is.
 
 ``results/zoo/<dataset>/`` holds the purifiers, the targets they were measured with and the
-voters behind them. A card (``.json``) has the recipe, the file's SHA-256 and, for a purifier,
+classifiers behind them. A card (``.json``) has the recipe, the file's SHA-256 and, for a purifier,
 every number measured of it.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
+from defenses.registry import get_purifier
 from experiments import reproducibility
 from experiments.artifacts import file_hash, load_keras_model, write_atomically, write_json
 
@@ -124,18 +125,24 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
 
 
 def _exhibits(study: Study) -> Iterator[_Exhibit]:
+    """Every model that is worth a file; ablations are made for one figure and left out."""
     models, plan = study.models, study.plan
-    for name in plan.purifiers:
+    purifiers = [name for name in plan.purifiers if not get_purifier(name).arguments]
+    for name in purifiers:
         recipe = models.purifier_recipe(name)
         yield _Exhibit(name, "purifiers", recipe, partial(models.purifier, name))
-    for name in plan.targets:
+    for name in plan.classifiers:
         recipe = models.target_recipe(name)
         yield _Exhibit(f"target_{name}", "targets", recipe, partial(models.target, name))
-    for name in plan.purifiers:
-        for index in range(len(plan.voters)):
+    for name in purifiers:
+        for index in range(len(plan.pool(name))):
             recipe = models.voter_recipe(name, index)
             voter = partial(models.voter, name, index)
             yield _Exhibit(f"{name}_voter_{index}", "voters", recipe, voter)
+        for target in plan.classifiers:
+            recipe = models.retrained_recipe(name, target)
+            retrained = partial(models.retrained, name, target)
+            yield _Exhibit(f"{name}_retrained_{target}", "retrained", recipe, retrained)
 
 
 def _measured_before(path: Path, card_path: Path, recipe_hash: str) -> int | None:

@@ -101,6 +101,26 @@ def test_the_gradient_is_the_chain_through_classifier_and_purifier():
     np.testing.assert_allclose(received, expected, rtol=1e-3, atol=1e-9)
 
 
+def test_an_identity_gradient_is_that_of_the_classifier_at_the_purified_image():
+    purifier, classifier = sfl_vae(mean_latent=True), linear_classifier(0)
+    images = tf.constant(some_images(3))
+    defended = DefendedClassifier(purifier, [classifier], identity_gradient=True)
+    plain = DefendedClassifier(purifier, [classifier])
+    np.testing.assert_allclose(defended(images), plain(images), atol=1e-5)
+
+    def gradient(model, point):
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            total = tf.reduce_sum(model(point)[:, 0])
+        return tape.gradient(total, point).numpy()
+
+    expected = gradient(DefendedClassifier(None, [classifier]), purifier(images))
+    np.testing.assert_allclose(gradient(defended, images), expected, atol=1e-6)
+    assert not np.allclose(gradient(plain, images), expected, atol=1e-4)
+    assert defended.differentiable
+    assert DefendedClassifier.from_config(defended.get_config()).identity_gradient
+
+
 def test_each_gradient_of_a_stochastic_defense_draws_anew_also_when_compiled():
     defended = DefendedClassifier(sfl_vae(), [linear_classifier(0)])
     assert defended.is_stochastic is True

@@ -93,7 +93,7 @@ def test_every_image_trains_the_critic_and_an_even_batch_each_once(num_images, s
 def test_losses_are_those_of_the_paper():
     purifier = tiny(gradient_penalty_weight=3.0, num_critic_steps=1)
     batch = {"clean": images(TINY, count=50)}
-    losses = {name: float(value) for name, value in purifier.critic_losses(batch).items()}
+    losses = {name: float(value) for name, value in purifier.discriminator_losses(batch).items()}
     weights = purifier.critic.trainable_variables[0].numpy()
     penalty = (np.linalg.norm(weights) - 1) ** 2
     assert losses["gradient_penalty_loss"] == pytest.approx(penalty, rel=1e-4)
@@ -102,7 +102,7 @@ def test_losses_are_those_of_the_paper():
     purifier.reset_randomness(1)
     generated = -float(purifier.generator_losses(batch)["loss"])
     purifier.reset_randomness(1)
-    score_loss = float(purifier.critic_losses(batch)["score_loss"])
+    score_loss = float(purifier.discriminator_losses(batch)["score_loss"])
     assert score_loss == pytest.approx(generated - real, rel=1e-4)
 
 

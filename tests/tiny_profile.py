@@ -6,8 +6,10 @@ Its numbers mean nothing: networks a tenth as wide as printed see 200 images.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import catalog, scheduler
 from experiments.config import (
     AttackConfig,
+    AttackedCopies,
     ClassifierConfig,
     DatasetConfig,
     DatasetPlan,
@@ -26,6 +29,10 @@ from experiments.config import (
 )
 
 ENTRIES = ("003.F1.1", "003.F3.2", "003.F3.5", "003.F3.8", "003.F3.10", "003.F3.14")
+LATER_ENTRIES = (
+    "003.F3.10", "003.F4.2", "003.T4.1", "003.T5.1",
+    "003.F5.3", "003.F5.7", "003.F5.8", "003.F5.9", "003.F5.10",
+)  # fmt: skip
 
 
 def tiny_profile() -> Profile:
@@ -69,11 +76,42 @@ def tiny_profile() -> Profile:
     )
 
 
-def tiny_run(folder: Path) -> scheduler.Run:
+def later_profile() -> Profile:
+    """What chapters 4 and 5 add: every other purifier, a Wide-ResNet and its substitutes."""
+    profile = tiny_profile()
+    plan = profile.plans["digits"]
+    training = TrainingConfig(epochs=1, batch_size=50)
+    names = ("defense_cyclegan", "defense_cyclegan_4", "vqunet", "non_vqunet", "defense_vae")
+    purifiers = {name: PurifierConfig(name=name, training=training, width=0.1) for name in names}
+    fgsm = AttackedCopies(target="A", attacks=((AttackConfig(name="fgsm"), 0.2),))
+    purifiers["defense_vae"] = dataclasses.replace(purifiers["defense_vae"], copies=fgsm)
+    purifiers["defense_gan"] = PurifierConfig(
+        name="defense_gan",
+        training=training,
+        width=0.1,
+        arguments={"num_restarts": 1, "num_steps": 2},
+    )
+    small = {"width": 0.1, "depth": 1, "training": training}
+    later = dataclasses.replace(
+        plan,
+        targets={"A": plan.targets["A"]},
+        purifiers={"sfl_vae": plan.purifiers["sfl_vae"], **purifiers},
+        wide_resnet=ClassifierConfig(architecture="wide_resnet_d", **small),
+        substitutes=(
+            ClassifierConfig(architecture="densenet_a", **small),
+            ClassifierConfig(architecture="densenet_b", **small),
+        ),
+    )
+    return dataclasses.replace(profile, plans={"digits": later}, num_draws=1)
+
+
+def tiny_run(
+    folder: Path, profile: Profile | None = None, entries: Sequence[str] = ENTRIES
+) -> scheduler.Run:
     """A run that keeps everything under `folder`."""
     return scheduler.Run(
-        profile=tiny_profile(),
-        entries=tuple(catalog.select(ENTRIES)),
+        profile=profile or tiny_profile(),
+        entries=tuple(catalog.select(entries)),
         dataset_names=("digits",),
         seed=0,
         results_dir=folder / "results",

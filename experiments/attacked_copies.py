@@ -1,0 +1,61 @@
+"""Adversarial training images, made on an undefended target and stored attack by attack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from attacks.registry import get_attack
+from experiments import fitting, reproducibility
+from experiments.artifacts import ArtifactStore
+from experiments.config import AttackConfig
+from experiments.datasets import Split
+
+
+def attacked_copies(
+    store: ArtifactStore,
+    victim: keras.Model,
+    split: Split,
+    attacks: Sequence[tuple[AttackConfig, float | None]],
+    *,
+    seed: int,
+    label: str,
+) -> list[np.ndarray]:
+    """The images of `split`, attacked once by each attack.
+
+    **Reference**: Defense-VAE, its training set of twelve copies.
+
+    Args:
+        store: where each copy is kept.
+        victim: the undefended target.
+        split: the images and their true labels.
+        attacks: each with its epsilon, or ``None`` for the attack's own distance.
+        seed: of random steps.
+        label: what the progress bar calls it.
+
+    Returns:
+        One array like ``split.images`` for each attack.
+    """
+    common = {
+        "target": reproducibility.weights_hash(victim),
+        "images": reproducibility.array_hash(split.images, split.labels),
+        "seed": seed,
+    }
+    copies = []
+    for number, (config, epsilon) in enumerate(attacks, start=1):
+        attack = get_attack(config.name, **config.hyperparameters)
+
+        def make(attack=attack, epsilon=epsilon, number=number) -> dict[str, np.ndarray]:
+            text = f"{label} ({number} of {len(attacks)}, {attack.name})"
+            with fitting.progress_bar(len(split), text, "image") as bar:
+                images = attack(
+                    victim, split.images, split.labels, epsilon,
+                    seed=seed, progress=lambda done: bar.update(done - bar.n),
+                )  # fmt: skip
+            return {"images": images}
+
+        recipe = {**common, "attack": attack.config(), "epsilon": epsilon}
+        copies.append(store.arrays("attacked_copies", recipe, make)["images"])
+    return copies

@@ -1,0 +1,26 @@
+"""The three profiles: the same code as demo, quick and paper-sized runs."""
+
+from __future__ import annotations
+
+from experiments.config import Profile
+from experiments.presets.demo import demo
+from experiments.presets.paper import paper
+from experiments.presets.quick import quick
+
+_PROFILES = {"demo": demo, "quick": quick, "paper": paper}
+
+
+def known_profiles() -> tuple[str, ...]:
+    """The names `profile` takes."""
+    return tuple(_PROFILES)
+
+
+def profile(name: str) -> Profile:
+    """The profile called `name`.
+
+    Raises:
+        ValueError: if there is none; the message lists the known ones.
+    """
+    if name not in _PROFILES:
+        raise ValueError(f"Unknown profile {name!r}. Known: {', '.join(_PROFILES)}.")
+    return _PROFILES[name]()

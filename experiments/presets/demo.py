@@ -1,0 +1,97 @@
+"""The demo profile: bundled digits, minutes on two cores, no download."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments.config import (
+    ClassifierConfig,
+    DatasetConfig,
+    DatasetPlan,
+    DecisionConfig,
+    Profile,
+    PurifierConfig,
+    TrainingConfig,
+)
+from experiments.presets import shared
+
+CUTS = (
+    "Profile demo: scikit-learn digits enlarged to 28x28, 1,200 training and 200 test images; "
+    "purifiers at an eighth or a quarter of their widths; 6 small voters, 3 drawn; PGD 10 steps; "
+    "CW 3 x 40 steps; Defense-GAN 2 x 30 steps."
+)
+
+
+def demo() -> Profile:
+    """One small data set, every defense, every kind of figure."""
+    return Profile(
+        name="demo",
+        plans={"digits": _plan()},
+        attacks=shared.attacks(
+            pgd_steps=10,
+            carlini_wagner={
+                "binary_search_steps": 3,
+                "max_iterations": 40,
+                "learning_rate": 0.05,
+                "initial_const": 1.0,
+            },
+        ),
+        epsilons=shared.REDUCED_EPSILONS,
+        voting_epsilons=(0.05, 0.10, 0.15),
+        cuts=CUTS,
+    )
+
+
+def _plan() -> DatasetPlan:
+    target = TrainingConfig(epochs=15, batch_size=64, schedule="cosine")
+    vae = TrainingConfig(epochs=40, batch_size=64, schedule="cosine", global_clipnorm=5.0)
+    voter = TrainingConfig(epochs=12, batch_size=64, schedule="cosine", learning_rate=3e-3)
+    voters = shared.small_voters(voter)
+    return DatasetPlan(
+        dataset=DatasetConfig(name="digits", validation_size=197, test_limit=200),
+        targets=shared.targets(dict.fromkeys("ABC", target)),
+        purifiers={
+            **shared.sfl_purifiers(vae, width=0.25, kl_weight=shared.KL_WEIGHT),
+            **_later_purifiers(),
+        },
+        voters=voters,
+        pools={"defense_cyclegan": shared.cyclegan_pool(voters)},
+        decision=DecisionConfig(num_drawn=3, backoff=True),
+        sweep=shared.SWEEP_WEIGHTS,
+        sweep_training=dataclasses.replace(vae, epochs=15),
+        wide_resnet=ClassifierConfig(
+            architecture="wide_resnet_d", width=0.1, depth=1, training=voter
+        ),
+        substitutes=tuple(
+            ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=2, training=voter)
+            for letter in "abc"
+        ),
+    )
+
+
+def _later_purifiers() -> dict[str, PurifierConfig]:
+    """Those of chapters 4 and 5, and the baselines."""
+    cyclegan = TrainingConfig(
+        epochs=20, batch_size=64, learning_rate=1e-3, beta_1=0.5, schedule="linear"
+    )
+    vq = TrainingConfig(epochs=20, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    denoiser = TrainingConfig(epochs=3, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    gan = TrainingConfig(epochs=40, batch_size=80, learning_rate=1e-3, beta_1=0.5, beta_2=0.9)
+    return {
+        **shared.cyclegan_purifiers(cyclegan, width=0.125, ablations=True),
+        **shared.vq_purifiers(vq, width=0.125),
+        "defense_vae": PurifierConfig(
+            name="defense_vae",
+            training=denoiser,
+            width=0.25,
+            copies=shared.attacked_copies(
+                colour=False, carlini_wagner_rates=(10.0,), iterations=20
+            ),
+        ),
+        "defense_gan": PurifierConfig(
+            name="defense_gan",
+            training=gan,
+            width=0.125,
+            arguments={"num_restarts": 2, "num_steps": 30},
+        ),
+    }

@@ -1,0 +1,124 @@
+"""The paper profile: the papers' own settings, for a machine with a GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from experiments.config import (
+    AttackConfig,
+    ClassifierConfig,
+    DatasetConfig,
+    DatasetPlan,
+    DecisionConfig,
+    Profile,
+    PurifierConfig,
+    TrainingConfig,
+)
+from experiments.presets import shared
+from models.registry import PRINTED_TRAINING, VOTERS
+
+GENERATOR_STEPS = 200_000
+"""Updates of Defense-GAN's generator, in the public codes for either kind of image."""
+CRITIC_STEPS = 5
+
+
+def paper() -> Profile:
+    """Full architectures, epochs and test sets."""
+    colour = TrainingConfig(
+        epochs=100,
+        schedule="steps",
+        milestones=(0.6, 0.85),
+        decays=(0.1, 0.01),
+        augmentation=("flip", "shift"),
+    )
+    attacks = shared.attacks(pgd_steps=40, carlini_wagner={})
+    attacks["pgd"] = AttackConfig(name="pgd", hyperparameters={"step_size": 0.01, "num_steps": 40})
+    return Profile(
+        name="paper",
+        plans={
+            "fashion_mnist": _plan("fashion_mnist", TrainingConfig(epochs=20), 50, 55_000),
+            "cifar10": _plan("cifar10", colour, 100, 45_000),
+        },
+        attacks=attacks,
+        epsilons=shared.FULL_EPSILONS,
+        voting_epsilons=(0.03, 0.06, 0.09, 0.12, 0.15),
+        num_draws=3,
+        cuts="Profile paper: the papers' networks, 12 voters and all 10,000 test images.",
+    )
+
+
+def _voters() -> tuple[ClassifierConfig, ...]:
+    """The twelve voters of Tables B.2 to B.4, milestones scaled to the printed epochs."""
+    schedules = {
+        "resnet": ((0.40, 0.61), (0.1, 0.01)),
+        "densenet": ((0.50, 0.75), (0.1, 0.01)),
+        "wide_resnet": ((0.30, 0.60, 0.80), (0.2, 0.04, 0.008)),
+    }
+    voters = []
+    for name in VOTERS:
+        epochs, batch_size = PRINTED_TRAINING[name]
+        milestones, decays = schedules[name.rsplit("_", 1)[0]]
+        training = TrainingConfig(
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer="sgd",
+            learning_rate=0.1,
+            schedule="steps",
+            milestones=milestones,
+            decays=decays,
+            augmentation=("flip", "shift"),
+            shift_fraction=0.125,
+        )
+        voters.append(ClassifierConfig(architecture=name, training=training))
+    return tuple(voters)
+
+
+def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: int) -> DatasetPlan:
+    vae = TrainingConfig(epochs=vae_epochs, schedule="cosine", global_clipnorm=5.0)
+    voters = {voter.architecture: voter for voter in _voters()}
+    wide_resnet = voters["wide_resnet_d"]
+    return DatasetPlan(
+        dataset=DatasetConfig(name=name),
+        targets=shared.targets(dict.fromkeys("ABC", target)),
+        purifiers={
+            **shared.sfl_purifiers(vae, width=1.0, kl_weight=shared.KL_WEIGHT),
+            **_later_purifiers(training_images, colour=name == "cifar10"),
+        },
+        voters=tuple(voters.values()),
+        pools={"defense_cyclegan": shared.cyclegan_pool(tuple(voters.values()))},
+        decision=DecisionConfig(num_drawn=7),
+        sweep=shared.SWEEP_WEIGHTS,
+        sweep_training=vae,
+        wide_resnet=dataclasses.replace(
+            wide_resnet, training=dataclasses.replace(wide_resnet.training, batch_size=128)
+        ),
+        substitutes=tuple(voters[f"densenet_{letter}"] for letter in "abc"),
+    )
+
+
+def _later_purifiers(training_images: int, *, colour: bool) -> dict[str, PurifierConfig]:
+    """Those of chapters 4 and 5, and the baselines."""
+    # A batch holds two streams of 64 images.
+    cyclegan = TrainingConfig(
+        epochs=100, batch_size=128, learning_rate=2e-4, beta_1=0.5, schedule="linear"
+    )
+    vq = TrainingConfig(epochs=100, batch_size=128, schedule="cosine")
+    batch_size = CRITIC_STEPS * (64 if colour else 50)
+    gan = TrainingConfig(
+        epochs=math.ceil(GENERATOR_STEPS / math.ceil(training_images / batch_size)),
+        batch_size=batch_size,
+        learning_rate=1e-4,
+        beta_1=0.5,
+        beta_2=0.9,
+    )
+    return {
+        **shared.cyclegan_purifiers(cyclegan, width=1.0, ablations=True),
+        **shared.vq_purifiers(vq, width=1.0),
+        "defense_vae": PurifierConfig(
+            name="defense_vae",
+            training=TrainingConfig(epochs=5, batch_size=16, learning_rate=5e-4),
+            copies=shared.attacked_copies(colour=colour),
+        ),
+        "defense_gan": PurifierConfig(name="defense_gan", training=gan),
+    }

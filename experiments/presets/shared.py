@@ -1,0 +1,129 @@
+"""What the profiles have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from experiments.config import (
+    AttackConfig,
+    AttackedCopies,
+    ClassifierConfig,
+    PurifierConfig,
+    TrainingConfig,
+)
+
+FULL_EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.30)
+REDUCED_EPSILONS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30)
+SWEEP_WEIGHTS = (1.0, 0.1, 0.03, 0.01, 0.003)
+KL_WEIGHT = 0.01
+
+
+def targets(training: Mapping[str, TrainingConfig]) -> dict[str, ClassifierConfig]:
+    """The targets A, B and C at full size."""
+    return {name: ClassifierConfig(architecture=name, training=training[name]) for name in "ABC"}
+
+
+def sfl_purifiers(
+    training: TrainingConfig, *, width: float, kl_weight: float
+) -> dict[str, PurifierConfig]:
+    """SFL-VAE and its ablation: same seed, same epochs, only the edge loss differs."""
+    return {
+        name: PurifierConfig(
+            name=name, training=training, width=width, arguments={"kl_weight": kl_weight}
+        )
+        for name in ("sfl_vae", "non_sfl_vae")
+    }
+
+
+def small_voters(training: TrainingConfig) -> tuple[ClassifierConfig, ...]:
+    """Six voters, two of each family: the printed block structure, fewer blocks and channels."""
+    sizes = (
+        ("resnet_a", 1.0, 1),
+        ("resnet_b", 1.0, 2),
+        ("densenet_a", 0.5, 2),
+        ("densenet_b", 0.5, 2),
+        ("wide_resnet_a", 0.125, 1),
+        ("wide_resnet_b", 0.125, 2),
+    )
+    return tuple(
+        ClassifierConfig(architecture=name, width=width, depth=depth, training=training)
+        for name, width, depth in sizes
+    )
+
+
+def attacks(
+    *, pgd_steps: int, carlini_wagner: Mapping[str, float | int]
+) -> dict[str, AttackConfig]:
+    """FGSM, BIM, PGD and Carlini-Wagner as in the dissertation's figures."""
+    return {
+        "fgsm": AttackConfig(name="fgsm"),
+        "bim": AttackConfig(name="bim", hyperparameters={"step_size": 0.05, "num_steps": 10}),
+        "pgd": AttackConfig(name="pgd", hyperparameters={"num_steps": pgd_steps}),
+        "carlini_wagner": AttackConfig(name="carlini_wagner", hyperparameters=dict(carlini_wagner)),
+    }
+
+
+def cyclegan_purifiers(
+    training: TrainingConfig, *, width: float, ablations: bool
+) -> dict[str, PurifierConfig]:
+    """Defense-CycleGAN and the networks of Table 4.1, trained alike."""
+    names = ["defense_cyclegan"]
+    names += [f"defense_cyclegan_{removed}" for removed in range(1, 5)] if ablations else []
+    return {name: PurifierConfig(name=name, training=training, width=width) for name in names}
+
+
+def vq_purifiers(training: TrainingConfig, *, width: float) -> dict[str, PurifierConfig]:
+    """VQUNet and the same network without quantisation."""
+    names = ("vqunet", "non_vqunet")
+    return {name: PurifierConfig(name=name, training=training, width=width) for name in names}
+
+
+def cyclegan_pool(voters: Sequence[ClassifierConfig]) -> tuple[ClassifierConfig, ...]:
+    """Voters behind Defense-CycleGAN, with the augmentation of 4.3.4."""
+    return tuple(
+        dataclasses.replace(
+            voter,
+            training=dataclasses.replace(
+                voter.training,
+                augmentation=("flip", "vertical_flip", "shift", "stretch", "noise"),
+                shift_fraction=0.2,
+                stretch_fraction=0.1,
+                noise_scale=0.2,
+            ),
+        )
+        for voter in voters
+    )
+
+
+def attacked_copies(
+    *,
+    colour: bool,
+    carlini_wagner_rates: Sequence[float] = (6.0, 8.0, 10.0, 12.0),
+    iterations: int = 100,
+) -> AttackedCopies:
+    """What Defense-VAE trains on: FGSM, RAND+FGSM and Carlini-Wagner on target A.
+
+    The published code has grey images only, with a random step of 0.05; on colour images the
+    budgets are those of the field, and the random step a quarter of each. Carlini-Wagner has no
+    budget: the code varies its learning rate instead.
+    """
+    epsilons = [n / 255 for n in (8, 16, 24, 32)] if colour else [0.2, 0.25, 0.3, 0.35]
+    single = [(AttackConfig(name="fgsm"), epsilon) for epsilon in epsilons]
+    for epsilon in epsilons:
+        share = 0.25 if colour else 0.05 / epsilon
+        random = AttackConfig(name="rand_fgsm", hyperparameters={"random_share": share})
+        single.append((random, epsilon))
+    searches = [
+        AttackConfig(
+            name="carlini_wagner",
+            hyperparameters={
+                "learning_rate": rate,
+                "binary_search_steps": 1,
+                "max_iterations": iterations,
+                "initial_const": 100.0,
+            },
+        )
+        for rate in carlini_wagner_rates
+    ]
+    return AttackedCopies(target="A", attacks=(*single, *((search, None) for search in searches)))
