@@ -32,9 +32,13 @@ def quick() -> Profile:
     }
     colour = {
         name: TrainingConfig(
-            epochs=epochs, schedule="cosine", learning_rate=2e-3, augmentation=("flip",)
+            epochs=epochs,
+            batch_size=batch_size,
+            schedule="cosine",
+            learning_rate=2e-3,
+            augmentation=("flip",),
         )
-        for name, epochs in (("A", 8), ("B", 8), ("C", 9))
+        for name, epochs, batch_size in (("A", 8, 128), ("B", 8, 128), ("C", 14, 64))
     }
     return Profile(
         name="quick",
