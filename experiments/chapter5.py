@@ -92,7 +92,9 @@ def reconstruction_distance(study: Study, experiment: str, attack: str) -> None:
     **Reference**: dissertation, 5.4.4, Figure 5.7.
     **Differs from the paper**: L2 is shown beside L1.
     """
-    settle_distances(study, experiment, attack, WIDE_RESNET, (PURIFIER, ABLATION))
+    settle_distances(
+        study, experiment, attack, WIDE_RESNET, (PURIFIER, ABLATION), paired=("l1", "l2")
+    )
 
 
 def feature_changes(study: Study, experiment: str, attack: str) -> None:

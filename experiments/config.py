@@ -161,6 +161,7 @@ class DatasetPlan:
         wide_resnet: the target of chapter 5.
         substitutes: the DenseNets whose adversarial images are transferred to it.
         retraining: how a target is retrained on purified images; ``None`` takes its own training.
+        unpublished: purifiers that the zoo leaves out: ablations, made for one figure.
         sweep: KL weights of the sweep that settles ``kl_weight``, empty for none.
         sweep_training: how each run of the sweep is trained.
     """
@@ -176,6 +177,7 @@ class DatasetPlan:
     wide_resnet: ClassifierConfig | None = None
     substitutes: tuple[ClassifierConfig, ...] = ()
     retraining: TrainingConfig | None = None
+    unpublished: tuple[str, ...] = ()
 
     @property
     def classifiers(self) -> dict[str, ClassifierConfig]:

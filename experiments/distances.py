@@ -10,13 +10,14 @@ from experiments.evaluation import Measured, Measurement, Study
 from experiments.oblivious import settle_oblivious
 from results.rows import make_flags
 
+ORDERS = {"l2": 2, "l1": 1}
 METRICS = ("l2", "l2_standard_error", "l1", "l1_standard_error")
 
 
 def distances(study: Study, purified: np.ndarray) -> dict[str, float]:
     """Mean and standard error of the per-image L1 and L2 to the clean test images."""
     values = {}
-    for norm, order in (("l2", 2), ("l1", 1)):
+    for norm, order in ORDERS.items():
         lengths = _lengths(study, purified, order)
         values[norm] = float(lengths.mean())
         values[f"{norm}_standard_error"] = _standard_error(lengths)
@@ -24,7 +25,12 @@ def distances(study: Study, purified: np.ndarray) -> dict[str, float]:
 
 
 def settle_distances(
-    study: Study, experiment: str, attack: str, target: str, purifiers: Sequence[str]
+    study: Study,
+    experiment: str,
+    attack: str,
+    target: str,
+    purifiers: Sequence[str],
+    paired: Sequence[str] = ("l2",),
 ) -> None:
     """Distances over epsilon, of a purifier and its ablation, on sets made on one target.
 
@@ -33,8 +39,9 @@ def settle_distances(
         experiment: id of the figure.
         attack: a name of the profile.
         target: whose undefended copy is attacked.
-        purifiers: the method and its ablation; the standard error of the difference of their
-            L2, image by image, is stored beside the method.
+        purifiers: the method and its ablation.
+        paired: norms of which the standard error of the difference between the two, image by
+            image, is stored beside the method.
     """
     flags = make_flags({"target": target})
     wishes = {
@@ -42,14 +49,22 @@ def settle_distances(
         for name in purifiers
         for metric in METRICS
     }
-    gain = Measurement(
-        defense=purifiers[0], classifier=target, metric="l2_gain_standard_error", flags=flags
-    )
+    gains = {
+        norm: Measurement(
+            defense=purifiers[0],
+            classifier=target,
+            metric=f"{norm}_gain_standard_error",
+            flags=flags,
+        )
+        for norm in paired
+    }
 
     def measure(attacked: np.ndarray) -> Measured:
         purified = [study.purified(name, attacked) for name in purifiers]
-        first, second = (_lengths(study, images, 2) for images in purified)
-        found: Measured = {gain: (_standard_error(first - second), None, None)}
+        found: Measured = {}
+        for norm, gain in gains.items():
+            first, second = (_lengths(study, images, ORDERS[norm]) for images in purified)
+            found[gain] = (_standard_error(first - second), None, None)
         for name, images in zip(purifiers, purified, strict=True):
             for metric, value in distances(study, images).items():
                 found[wishes[name, metric]] = (value, None, None)
@@ -58,7 +73,7 @@ def settle_distances(
     for epsilon in study.profile.epsilons:
         settle_oblivious(
             study, experiment, attack, epsilon, target,
-            wishes={**wishes, "gain": gain}, measure=measure,
+            wishes={**wishes, **gains}, measure=measure,
             purifiers=[study.models.purifier_recipe(name) for name in purifiers],
         )  # fmt: skip
 

@@ -60,7 +60,11 @@ def draw(
 def _figure(entry: Entry, shown: list[Row], title: str, caption: str) -> Figure:
     if entry.drawing != "accuracy":
         return _DRAWINGS[entry.drawing](shown, title, caption)
-    printed = printed_accuracy(shown[0].dataset, shown[0].threat_model)
+    first = next(row for row in shown if row.attack != "none")
+    chapter = int(entry.id.split(".")[1].lstrip("FT"))
+    printed = printed_accuracy(
+        first.dataset, first.threat_model, chapter=chapter, attack=first.attack
+    )
     return accuracy_figure(shown, title, caption, printed, main_defense(entry.id))
 
 
@@ -70,7 +74,8 @@ def _rows(id: str, dataset: str, rows: RowStore, seed: int) -> list[Row]:
 
 def state(entry: Entry, dataset: str, rows: RowStore) -> tuple[int, bool]:
     """What an entry would be drawn from; equal states give equal figures."""
-    keys = [row.key for row in rows.read(entry.id) if row.dataset == dataset]
+    shown = [row for id in companions(entry.id) for row in rows.read(id)]
+    keys = [row.key for row in shown if row.dataset == dataset]
     return hash(tuple(keys)), _examples(entry, dataset, rows).is_file()
 
 

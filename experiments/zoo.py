@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
-from defenses.registry import get_purifier
 from experiments import reproducibility
 from experiments.artifacts import file_hash, load_keras_model, write_atomically, write_json
 
@@ -125,9 +124,9 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
 
 
 def _exhibits(study: Study) -> Iterator[_Exhibit]:
-    """Every model that is worth a file; ablations are made for one figure and left out."""
+    """Every model that the plan does not keep to itself."""
     models, plan = study.models, study.plan
-    purifiers = [name for name in plan.purifiers if not get_purifier(name).arguments]
+    purifiers = [name for name in plan.purifiers if name not in plan.unpublished]
     for name in purifiers:
         recipe = models.purifier_recipe(name)
         yield _Exhibit(name, "purifiers", recipe, partial(models.purifier, name))

@@ -6,8 +6,10 @@ committed file. Nothing in here imports `models`, `attacks`, `defenses` or `expe
 
 The modules, from the ground up: `rows` (one number, its identity, and the files that keep it),
 `statistics` (intervals), `paper` (what the publications print), `curves` (rows grouped into
-lines), `style` (palette and saving), `plots` and `image_grids` (figures), `tables` (Markdown),
-`claims` (each claim of the dissertation's chapter 3 against the rows), `report` (one page of all).
+lines), `headlines` (which line stands for a defense), `style` (palette and saving), `plots`,
+`comparison_plots`, `feature_plots` and `image_grids` (figures), `tables` and `comparison_tables`
+(Markdown), `claims` (each claim of the dissertation's chapters 3 to 5 against the rows), `report`
+(one page of all).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from results.curves import Curve, accuracy_curves, primary, value_curves
+from results.headlines import headline
 from results.labels import DATASET_LABELS
 from results.paper import DATASET_NAMES
 from results.row import Row
@@ -16,9 +17,10 @@ PARTLY = "partly"
 NOT_REPRODUCED = "not reproduced"
 NOT_MEASURED = "not measured"
 
-#: Beginning of the identifiers of chapter 3's figures.
-CHAPTER = "003.F3"
-#: The chapter's attacks.
+#: Beginning of the identifiers of each chapter's accuracy figures. Chapter 4 attacks the targets
+#: of chapter 3 in the same way, so it is judged by the rows of both.
+CHAPTERS = {3: ("003.F3.",), 4: ("003.F3.", "003.F4."), 5: ("003.F5.",)}
+#: The attacks of every chapter.
 ATTACKS = ("fgsm", "bim", "pgd", "carlini_wagner")
 
 
@@ -32,6 +34,7 @@ class Claim:
         paper_says: The printed number or words, with their section.
         measured: What the rows say.
         verdict: `"reproduced"`, `"partly"`, `"not reproduced"` or `"not measured"`.
+        chapter: Where the claim stands.
     """
 
     id: str
@@ -39,32 +42,38 @@ class Claim:
     paper_says: str
     measured: str
     verdict: str
+    chapter: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two curves' values at one attack and epsilon: `gain = value - reference`."""
+    """Two curves' values at one attack and epsilon: `gain = value - reference`.
+
+    Args:
+        attack: Registry key of the attack.
+        epsilon: Its budget.
+        value: One value.
+        reference: The other.
+        error: Half width of the interval of the gain: 95 % for accuracies, two standard errors
+            for distances. It takes the two values as independent, which is wider than the truth,
+            unless their difference was measured image by image (metric `l2_gain_standard_error`).
+    """
 
     attack: str
     epsilon: float
     value: float
     reference: float
+    error: float = 0.0
 
     @property
     def gain(self) -> float:
         """How much higher the value is."""
         return self.value - self.reference
 
-
-@dataclasses.dataclass(frozen=True)
-class DistancePair(Pair):
-    """As `Pair`, with the standard error of the gain.
-
-    It is that of the difference image by image where it was measured (metric
-    `l2_gain_standard_error`), else it takes the two as independent, which is wider.
-    """
-
-    standard_error: float
+    @property
+    def clear(self) -> bool:
+        """Whether the gain is beyond its interval."""
+        return abs(self.gain) > self.error
 
 
 def dataset_label(dataset: str) -> str:
@@ -110,55 +119,68 @@ def points(fraction: float) -> float:
     return round(100 * fraction, 6)
 
 
-def figure_rows(
-    rows: Iterable[Row], dataset: str, threat_model: str = "oblivious"
-) -> dict[tuple[str, str], list[Row]]:
-    """Accuracy rows of chapter 3 under attack.
+def attacked_curves(
+    rows: Iterable[Row], dataset: str, threat_model: str = "oblivious", chapter: int = 3
+) -> dict[str, list[Curve]]:
+    """Accuracy curves of a chapter under attack.
 
     Args:
         rows: Rows of a profile.
         dataset: Name of the data set.
         threat_model: What the attacker knows.
+        chapter: Whose figures.
 
     Returns:
-        Rows by (attack, experiment), clean rows of `attack == "none"` left out.
+        Curves by attack; clean rows of `attack == "none"` are left out.
     """
-    found: dict[tuple[str, str], list[Row]] = {}
+    found: dict[str, list[Row]] = {}
     for row in rows:
         if (
-            row.experiment.startswith(CHAPTER)
+            row.experiment.startswith(CHAPTERS[chapter])
             and row.metric == "accuracy"
             and row.dataset == dataset
             and row.threat_model == threat_model
             and row.attack != "none"
         ):
-            found.setdefault((row.attack, row.experiment), []).append(row)
-    return dict(sorted(found.items()))
+            found.setdefault(row.attack, []).append(row)
+    return {attack: accuracy_curves(behind) for attack, behind in sorted(found.items())}
 
 
 def accuracy_pairs(
-    rows: Iterable[Row], dataset: str, method: tuple[str, str], reference: tuple[str, str]
+    rows: Iterable[Row],
+    dataset: str,
+    method: tuple[str, str | None],
+    reference: tuple[str, str | None],
+    *,
+    threat_model: str = "oblivious",
+    chapter: int = 3,
 ) -> list[Pair]:
-    """Two curves at every attack and epsilon where both were measured, attacker oblivious.
+    """Two curves at every attack and epsilon where both were measured.
 
     Args:
         rows: Rows of a profile.
         dataset: Name of the data set.
-        method: Defense and role of the curve.
+        method: Defense and role of the curve; role None takes the defense's headline.
         reference: Defense and role of the other.
+        threat_model: What the attacker knows.
+        chapter: Whose figures.
 
     Returns:
         One pair for each attack and epsilon.
     """
     pairs = []
-    for (attack, _), behind in figure_rows(rows, dataset).items():
-        curves = accuracy_curves(behind)
-        pairs += pair_up(attack, primary(curves, *method), primary(curves, *reference))
+    for attack, curves in attacked_curves(rows, dataset, threat_model, chapter).items():
+        pairs += pair_up(attack, _chosen(curves, method), _chosen(curves, reference))
     return pairs
 
 
+def _chosen(curves: list[Curve], wanted: tuple[str, str | None]) -> Curve | None:
+    defense, role = wanted
+    return headline(curves, defense) if role is None else primary(curves, defense, role)
+
+
 def pair_up(attack: str, curve: Curve | None, reference: Curve | None) -> list[Pair]:
-    """Two curves at every epsilon that both have.
+    """Two curves at every place that both have.
 
     Args:
         attack: Their attack.
@@ -166,25 +188,31 @@ def pair_up(attack: str, curve: Curve | None, reference: Curve | None) -> list[P
         reference: The other, or None.
 
     Returns:
-        One pair for each epsilon; none if a curve is missing.
+        One pair for each place; none if a curve is missing.
     """
     if curve is None or reference is None:
         return []
     return [
-        Pair(attack, point.x, point.value, other.value)
-        for point in curve.points
-        if (other := reference.at(point.x)) is not None
+        Pair(attack, p.x, p.value, other.value, (p.half_width**2 + other.half_width**2) ** 0.5)
+        for p in curve.points
+        if (other := reference.at(p.x)) is not None
     ]
 
 
-def share_verdict(num_true: int, num_all: int, attacks: Iterable[str] = ATTACKS) -> str:
+def share_verdict(
+    num_true: int,
+    num_all: int,
+    attacks: Iterable[str] = ATTACKS,
+    expected: Iterable[str] = ATTACKS,
+) -> str:
     """Verdict on a claim that should hold at every point.
 
     Args:
         num_true: Points where it holds.
         num_all: Points measured.
-        attacks: Attacks measured. The chapter speaks of four; what was held against fewer of them
-            can be reproduced in part only.
+        attacks: Attacks measured. What was held against fewer than expected can be reproduced in
+            part only.
+        expected: Attacks that the claim speaks of, by default all four.
 
     Returns:
         `REPRODUCED` if it holds everywhere, `PARTLY` at half of them or more, else
@@ -193,57 +221,67 @@ def share_verdict(num_true: int, num_all: int, attacks: Iterable[str] = ATTACKS)
     if num_all == 0:
         return NOT_MEASURED
     if num_true == num_all:
-        return REPRODUCED if set(ATTACKS) <= set(attacks) else PARTLY
+        return REPRODUCED if set(expected) <= set(attacks) else PARTLY
     return PARTLY if 2 * num_true >= num_all else NOT_REPRODUCED
 
 
 def distance_pairs(
-    rows: Iterable[Row], dataset: str, method: str, reference: str
-) -> list[DistancePair]:
-    """L2 of two purifiers at every attack and epsilon where both were measured.
+    rows: Iterable[Row],
+    dataset: str,
+    method: str,
+    reference: str,
+    *,
+    metric: str = "l2",
+    chapter: int = 3,
+) -> list[Pair]:
+    """Distances of two purifiers at every attack and epsilon where both were measured.
 
     Args:
         rows: Rows of a profile.
         dataset: Name of the data set.
         method: Registry key of the purifier.
         reference: Registry key of the other.
+        metric: `"l2"` or `"l1"`.
+        chapter: Whose figures.
 
     Returns:
-        One pair for each attack and epsilon.
+        One pair for each attack and epsilon; the attacker is oblivious.
     """
     selected: dict[str, list[Row]] = {}
     paired: dict[tuple[str, float], float] = {}
     for row in rows:
-        place = (row.experiment[: len(CHAPTER)], row.dataset, row.threat_model)
-        if place != (CHAPTER, dataset, "oblivious") or row.attack == "none":
+        inside = row.experiment.startswith(CHAPTERS[chapter]) and row.attack != "none"
+        if not inside or (row.dataset, row.threat_model) != (dataset, "oblivious"):
             continue
-        if row.metric in ("l2", "l2_standard_error"):
+        if row.metric in (metric, f"{metric}_standard_error"):
             selected.setdefault(row.attack, []).append(row)
-        elif row.metric == "l2_gain_standard_error" and row.defense == method:
+        elif row.metric == f"{metric}_gain_standard_error" and row.defense == method:
             paired[row.attack, row.epsilon] = row.value
     pairs = []
     for attack, behind in sorted(selected.items()):
-        by_defense = {curve.defense: curve for curve in value_curves(behind, "l2")}
-        if method not in by_defense or reference not in by_defense:
-            continue
-        for point in by_defense[method].points:
-            other = by_defense[reference].at(point.x)
-            if other is not None:
-                independent = (point.half_width**2 + other.half_width**2) ** 0.5
-                error = paired.get((attack, point.x), independent)
-                pairs.append(DistancePair(attack, point.x, point.value, other.value, error))
+        by_defense = {curve.defense: curve for curve in value_curves(behind, metric)}
+        for pair in pair_up(attack, by_defense.get(method), by_defense.get(reference)):
+            error = paired.get((attack, pair.epsilon), pair.error)
+            pairs.append(dataclasses.replace(pair, error=2 * error))
     return pairs
 
 
 def claims_table(claims: Sequence[Claim]) -> str:
-    """Claims as Markdown.
+    """Claims as Markdown, one table for each chapter that has been measured.
 
     Args:
         claims: The claims.
 
     Returns:
-        A table of claim, printed, measured and verdict.
+        A table of claim, printed, measured and verdict under the name of each chapter.
     """
-    body = [[c.text, c.paper_says, c.measured, f"**{c.verdict}**"] for c in claims]
-    table = markdown_table(["claim", "the dissertation", "measured", "verdict"], body)
-    return table.replace("| :-- | --: | --: | --: |", "| :-- | :-- | :-- | :-- |")
+    parts = []
+    for chapter in sorted({claim.chapter for claim in claims}):
+        own = [claim for claim in claims if claim.chapter == chapter]
+        if all(claim.verdict == NOT_MEASURED for claim in own):
+            continue
+        body = [[c.text, c.paper_says, c.measured, f"**{c.verdict}**"] for c in own]
+        table = markdown_table(["claim", "the dissertation", "measured", "verdict"], body)
+        table = table.replace("| :-- | --: | --: | --: |", "| :-- | :-- | :-- | :-- |")
+        parts.append(f"**Chapter {chapter}**\n\n{table}")
+    return "\n".join(parts)

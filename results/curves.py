@@ -247,8 +247,8 @@ def primary(curves: Iterable[Curve], defense: str, role: str) -> Curve | None:
 
     Returns:
         Of the curves of this defense and role the one with probability tables counted as published
-        (`tables` absent or `training`), then the largest pool, the fewest other qualifiers, the
-        fewest drawn; None if there is none.
+        (`tables` absent or `training`), then a target retrained on purified images, then the
+        largest pool, the fewest other qualifiers, the fewest drawn; None if there is none.
     """
     candidates = [c for c in curves if c.defense == defense and c.role == role]
     if not candidates:
@@ -259,6 +259,7 @@ def primary(curves: Iterable[Curve], defense: str, role: str) -> Curve | None:
         others = [name for name in given if name not in SPOKEN_QUALIFIERS | {"tables"}]
         return (
             given.get("tables", "training") != "training",
+            given.get("retrained") != "True",
             -int(given.get("voters", "0")),
             len(others),
             int(given.get("drawn", "0")),

@@ -8,9 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from results.curves import Curve, primary
+from results.headlines import headline
 from results.labels import THREAT_LABELS
 from results.row import Row
-from results.style import GREY, PALETTE, ROLE_STYLES, VARIANT_STYLES, LineStyle, cycle_style
+from results.style import (
+    DEFENSE_STYLES,
+    GREY,
+    PALETTE,
+    ROLE_STYLES,
+    SECONDARY_STYLES,
+    VARIANT_STYLES,
+    LineStyle,
+    cycle_style,
+)
 
 _RESCALED = (
     "Carlini–Wagner has no epsilon: each image's perturbation is found once and rescaled to every "
@@ -26,6 +36,7 @@ def draw_curve(
     *,
     scale: float = 1.0,
     clip: bool = False,
+    light: bool = False,
 ) -> None:
     """Draws a curve, its band, and flagged points hollow.
 
@@ -36,17 +47,20 @@ def draw_curve(
         style: Its look.
         scale: Factor on the values, 100 for percent.
         clip: Whether the line may leave the panel; markers on its border are cut then.
+        light: Draws it thin and without a band, where others are to stand out.
     """
     if not curve.points:
         return
     values = [scale * value for value in curve.values]
+    size = 3.8 if light else None
     axes.plot(
         curve.xs, values, color=style.color, linestyle=style.linestyle, marker=style.marker,
-        label=label, gid=f"curve:{label}", zorder=3, clip_on=clip,
+        label=label, gid=f"curve:{label}", zorder=2.8 if light else 3, clip_on=clip,
+        linewidth=1.0 if light else None, markersize=size,
     )  # fmt: skip
     low = [scale * point.low for point in curve.points]
     high = [scale * point.high for point in curve.points]
-    if any(point.half_width > 0 for point in curve.points):
+    if not light and any(point.half_width > 0 for point in curve.points):
         axes.fill_between(
             curve.xs, low, high, color=style.color, alpha=0.16, linewidth=0, zorder=1.5,
             gid=f"band:{label}",
@@ -55,8 +69,9 @@ def draw_curve(
     if hollow:
         axes.plot(
             *zip(*hollow, strict=True), color=style.color, linestyle="none", marker=style.marker,
-            markerfacecolor="white", markeredgewidth=1.3, zorder=4, clip_on=clip,
-            gid=f"hollow:{label}", label="_nolegend_",
+            markerfacecolor="white", markeredgewidth=1.0 if light else 1.3, zorder=4,
+            clip_on=clip, gid=f"hollow:{label}", label="_nolegend_",
+            markersize=size,
         )  # fmt: skip
 
 
@@ -104,13 +119,13 @@ def draw_printed(axes: Axes, label: str, epsilon: float | None, value: float) ->
     """
     if epsilon is None:
         axes.axhline(
-            100 * value, color=PALETTE["purple"], linestyle=(0, (6, 2)), linewidth=1.1, zorder=1.8,
+            100 * value, color=GREY, linestyle=(0, (6, 2)), linewidth=1.1, zorder=1.8,
             label=label, gid="printed",
         )  # fmt: skip
         return
     axes.plot(
         [epsilon], [100 * value], linestyle="none", marker="*", markersize=12, zorder=5,
-        markerfacecolor=PALETTE["purple"], markeredgecolor="white", markeredgewidth=0.8,
+        markerfacecolor=GREY, markeredgecolor="white", markeredgewidth=0.8,
         label=label, gid="printed", clip_on=False,
     )  # fmt: skip
 
@@ -134,6 +149,8 @@ def epsilon_axis(axes: Axes, curves: Iterable[Curve]) -> None:
 def accuracy_style(curve: Curve, curves: Sequence[Curve]) -> LineStyle:
     """The look of an accuracy curve: fixed by its role while there is one purifier in the figure.
 
+    With several purifiers colour tells these apart, markers and dashes the deciders of each.
+
     Args:
         curve: The curve.
         curves: All curves of the figure.
@@ -153,7 +170,41 @@ def accuracy_style(curve: Curve, curves: Sequence[Curve]) -> LineStyle:
             if (other.defense, other.role) == (curve.defense, curve.role) and other is not speaks
         ]
         return VARIANT_STYLES[variants.index(curve) % len(VARIANT_STYLES)]
-    return cycle_style(list(curves).index(curve))
+    if curve.role not in ROLE_STYLES and curve.role != "none":
+        return cycle_style(list(curves).index(curve))
+    return _comparison_style(curve, curves)
+
+
+def _comparison_style(curve: Curve, curves: Sequence[Curve]) -> LineStyle:
+    defenses = list(dict.fromkeys(other.defense for other in curves))
+    taken = {DEFENSE_STYLES[name].color for name in defenses if name in DEFENSE_STYLES}
+    free = [color for color in PALETTE.values() if color not in taken] or list(PALETTE.values())
+    unknown = [name for name in defenses if name not in DEFENSE_STYLES]
+    if curve.defense in DEFENSE_STYLES:
+        style = DEFENSE_STYLES[curve.defense]
+    else:
+        place = unknown.index(curve.defense)
+        style = cycle_style(place)._replace(color=free[place % len(free)])
+    if is_headline(curve, curves):
+        return style
+    own = [c for c in curves if c.defense == curve.defense and c.role == curve.role]
+    others = [c for c in own if not is_headline(c, curves)]
+    marker, dashes = SECONDARY_STYLES.get(curve.role, ("o", (0, (1, 1))))
+    place = others.index(curve)
+    return style._replace(marker=marker if place == 0 else "<>*1234"[place - 1], linestyle=dashes)
+
+
+def is_headline(curve: Curve, curves: Sequence[Curve]) -> bool:
+    """Whether a curve is the one that stands for its defense.
+
+    Args:
+        curve: The curve.
+        curves: All curves of the figure.
+
+    Returns:
+        True for it, and for the undefended classifier.
+    """
+    return curve.defense == "none" or curve is headline(curves, curve.defense)
 
 
 def threat_line(rows: Sequence[Row]) -> str:
@@ -199,10 +250,10 @@ def mark_crossing(axes: Axes, rows: Sequence[Row], epsilon: float) -> None:
 
     Args:
         axes: The panel.
-        rows: Rows behind it; drawn for FGSM only.
+        rows: Rows behind it; drawn for FGSM and for the VAE with that loss only.
         epsilon: The printed place.
     """
-    if any(row.attack == "fgsm" for row in rows):
+    if any(row.attack == "fgsm" and row.defense == "sfl_vae" for row in rows):
         axes.axvline(
             epsilon, color=GREY, linestyle=(0, (1, 1.5)), linewidth=1.1, zorder=1.2, gid="printed",
             label=f"printed: SFL ahead below {epsilon:g}",

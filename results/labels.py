@@ -13,7 +13,12 @@ DEFENSE_LABELS = {
     "sfl_vae": "SFL-VAE",
     "non_sfl_vae": "non-SFL-VAE",
     "defense_cyclegan": "Defense-CycleGAN",
+    "defense_cyclegan_1": "Cyc_1",
+    "defense_cyclegan_2": "Cyc_2",
+    "defense_cyclegan_3": "Cyc_3",
+    "defense_cyclegan_4": "Cyc_4",
     "vqunet": "VQUNet",
+    "non_vqunet": "non-VQUNet",
     "puvae": "PuVAE",
     "cap_gan": "CAP-GAN",
     "atgan": "ATGAN",
@@ -51,18 +56,25 @@ THREAT_LABELS = {
     "adaptive": "adaptive: the attacker knows and differentiates through everything",
     "score": "score: the attacker sees the outputs of the defended classifier only",
 }
+TARGET_LABELS = {"wide_resnet": "Wide-ResNet"}
 VOTING_METRICS = {
     "recovery_rate": "recovery rate of mispredictions",
     "overlap_wrong": "overlap of wrong predictions",
     "overlap_correct": "overlap of correct predictions",
 }
+FEATURE_METRICS = {
+    "feature_change": "change of features",
+    "feature_change_relative": "change of features, relative to their size",
+    "index_change": "changed code indices",
+}
+STAGE_LABELS = {"pre": "before quantisation", "post": "after quantisation"}
 QUALIFIER_LABELS = {
     ("mean_latent", "True"): "mean latent",
     ("mean_latent", "False"): "sampled latent",
     ("tables", "heldout"): "held-out tables",
 }
 #: Qualifiers that a curve's name spells out in its own words.
-SPOKEN_QUALIFIERS = {"voters", "drawn"}
+SPOKEN_QUALIFIERS = {"voters", "drawn", "retrained"}
 
 
 def curve_label(curve: Curve, curves: Sequence[Curve]) -> str:
@@ -81,8 +93,9 @@ def curve_label(curve: Curve, curves: Sequence[Curve]) -> str:
     size = given.get("voters")
     drawn = given.get("drawn")
     count = f" ({drawn} of {size})" if drawn and size else f" (of {size})" if size else ""
+    target = " + retrained target" if given.get("retrained") == "True" else " + target"
     role = {
-        "target": "" if curve.defense == "none" else " + target",
+        "target": "" if curve.defense == "none" else target,
         "mean_voter": "mean single voter",
         "vote": f"vote{count}",
         "vote_bayes": f"vote{count} + Bayes",

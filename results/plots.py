@@ -21,18 +21,19 @@ from results.drawing import (
     draw_printed,
     epsilon_axis,
     full_caption,
+    is_headline,
     mark_crossing,
     threat_line,
 )
+from results.headlines import shown_curves
 from results.labels import DEFENSE_LABELS, VOTING_METRICS, curve_label
 from results.paper import Printed, table_value, text_value
 from results.row import Row, qualifier, qualifiers
 from results.selection import require_rows, require_single
 from results.style import (
+    DEFENSE_STYLES,
     GREY,
-    PALETTE,
     ROLE_STYLES,
-    LineStyle,
     cycle_style,
     legend_right,
     new_canvas,
@@ -42,7 +43,9 @@ from results.style import (
 _DISTANCE_STYLES = {
     "none": ROLE_STYLES["none"],
     "sfl_vae": ROLE_STYLES["vote_bayes"]._replace(marker="s"),
-    "non_sfl_vae": LineStyle(PALETTE["vermillion"], "^", (0, (5, 1.5))),
+    "non_sfl_vae": DEFENSE_STYLES["non_sfl_vae"],
+    "vqunet": DEFENSE_STYLES["vqunet"],
+    "non_vqunet": DEFENSE_STYLES["non_vqunet"],
 }
 
 
@@ -51,15 +54,16 @@ def accuracy_figure(
     title: str,
     caption: str,
     printed: Sequence[Printed | tuple[str, float | None, float]] | None = None,
+    main: str | None = None,
 ) -> Figure:
     """Accuracy against epsilon, one line per defense and decider.
 
     Why bands: at 1,000 images two curves three points apart may be one curve. The bands are 95 %
     Wilson intervals of the number of distinct images (`curves.accuracy_curves` says why not more).
-    The lines of a purifier followed by the target are means over the targets, each of which is
-    drawn thin beside its mean.
+    A purifier with the target is a mean over targets, each drawn thin beside its mean. Where
+    defenses are compared, each has a colour and one heavy line with a band.
 
-    **Reference**: Dissertation, figs. 3.6-3.13.
+    **Reference**: Dissertation, figs. 3.6-3.13, 4.2-4.5, 5.3-5.6.
 
     **Differs from the paper**: the printed curves survive without numbers, so only the values of
     its text are marked; vote alone and vote + Bayes are drawn apart.
@@ -69,6 +73,7 @@ def accuracy_figure(
         title: First line.
         caption: What the profile cuts.
         printed: Values of the paper as (label, epsilon, fraction); epsilon None draws a level.
+        main: The defense drawn whole (`headlines.shown_curves`); None draws everything.
 
     Returns:
         The figure; the y-axis is in percent.
@@ -78,15 +83,15 @@ def accuracy_figure(
     """
     selected = require_rows((r for r in rows if r.metric == "accuracy"), "an accuracy figure")
     require_single(selected, "dataset", "attack", "threat_model")
-    curves = accuracy_curves(selected)
+    curves = shown_curves(accuracy_curves(selected), main)
+    compared = len({curve.defense for curve in curves} - {"none"}) > 1
     with style_context():
-        canvas = new_canvas(title, threat_line(selected), full_caption(caption, curves, selected))
+        canvas = new_canvas(
+            title, threat_line(selected), full_caption(caption, curves, selected),
+            panel_size=(4.7, 3.9 if compared else 3.3), legend_width=3.4 if compared else 2.75,
+        )  # fmt: skip
         axes = canvas.panels[0]
-        for curve in curves:
-            style = accuracy_style(curve, curves)
-            draw_curve(axes, curve, curve_label(curve, curves), style, scale=100)
-            if curve.role == "target" and curve.defense != "none":
-                draw_members(axes, curve, style)
+        _accuracy_lines(axes, curves, compared)
         for label, epsilon, value in printed or ():
             draw_printed(axes, label, epsilon, value)
         epsilon_axis(axes, curves)
@@ -96,13 +101,22 @@ def accuracy_figure(
     return canvas.figure
 
 
+def _accuracy_lines(axes: Axes, curves: Sequence[Curve], compared: bool) -> None:
+    for curve in curves:
+        style = accuracy_style(curve, curves)
+        light = compared and not is_headline(curve, curves)
+        draw_curve(axes, curve, curve_label(curve, curves), style, scale=100, light=light)
+        if curve.role == "target" and curve.defense != "none" and not compared:
+            draw_members(axes, curve, style)
+
+
 def distance_figure(rows: Iterable[Row], title: str, caption: str) -> Figure:
     """Distance of the purified attacked image to the clean original, against epsilon.
 
-    **Reference**: Dissertation, figs. 3.2-3.5.
+    **Reference**: Dissertation, figs. 3.2-3.5 and 5.7.
 
-    **Differs from the paper**: L1 is shown beside L2 where it was measured, and each line has a
-    band of one standard error.
+    **Differs from the paper**: in chapter 3 L1 is shown beside L2 where it was measured, and each
+    line has a band of one standard error.
 
     Args:
         rows: Rows with metrics `l2` and `l1` (and `<metric>_standard_error`) of one data set,

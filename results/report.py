@@ -14,16 +14,18 @@ from results.sections import Section, sections
 
 THREAT_WARNING = (
     "> **Read this first.** Figures of the threat model `oblivious` attack the bare classifier; "
-    "the attacker does not know that a purifier stands in front of it. Such numbers say how much "
+    "the attacker does not know that a purifier stands in front of it; so does half of the "
+    "images of `mixed`, and the other half is made on other classifiers. Such numbers say how much "
     "of a *given* perturbation is removed. They are **not robustness**: an attacker who knows the "
     "defense does much better, and purifiers of this kind are known to fall to one. The figures "
     "of the threat model `framework` show a first step in that direction."
 )
 
 CLAIMS_NOTE = (
-    "Each verdict follows thresholds that are stated in `results/claims.py`, one function per "
-    "claim. Accuracies are means over the targets; a mean over attacks and epsilons gives every "
-    "measured pair of the two the same weight."
+    "Each verdict follows thresholds that are stated in `results/claims_chapter3.py` and its "
+    "neighbours, one function per claim. Accuracies are means over the targets; a mean over "
+    "attacks and epsilons gives every measured pair of the two the same weight. Intervals of a "
+    "difference take its two sides as independent unless it was measured image by image."
 )
 
 
@@ -65,7 +67,7 @@ def write_report(root: str | Path, profile: str, cuts: str, *, seed: int | None 
         _flag_note(rows),
     ]
     if "claims" in written:
-        parts += ["## Claims of chapter 3", CLAIMS_NOTE, written["claims"]]
+        parts += ["## Claims", CLAIMS_NOTE, written["claims"]]
     if "clean_accuracy" in written:
         parts += ["## Clean accuracy", written["clean_accuracy"]]
     parts.append("## Figures")

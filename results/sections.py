@@ -10,21 +10,29 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable
 
-from results import tables
-from results.labels import ATTACK_LABELS, DATASET_LABELS, VOTING_METRICS
+from results import comparison_tables, tables
+from results.labels import ATTACK_LABELS, DATASET_LABELS, FEATURE_METRICS, VOTING_METRICS
 from results.row import Row, qualifiers
+from results.selection import companions, main_defense
 
 _SUBJECTS = {
     "accuracy": "{attack} on {dataset}",
     "distance": "Distance to the clean image under {attack}, {dataset}",
     "voting": "Collective voting under {attack}, {dataset}",
     "sweep": "Weight of the KL term, {dataset}",
+    "reconstruction": "Distance of clean reconstructions, {dataset}",
+    "filtered": "Clean accuracy after filtering, {dataset}",
+    "features": "Features under {attack}, {dataset}",
 }
+#: Kinds whose rows are of clean images only.
+_CLEAN = ("sweep", "reconstruction", "filtered")
 _TABLES: dict[str, Callable[[list[Row]], str]] = {
-    "accuracy": tables.accuracy_table,
     "distance": tables.distance_table,
     "voting": tables.voting_table,
     "sweep": tables.sweep_table,
+    "reconstruction": comparison_tables.reconstruction_table,
+    "filtered": comparison_tables.filtered_table,
+    "features": comparison_tables.feature_table,
 }
 
 
@@ -35,18 +43,23 @@ class Section:
     Args:
         stem: `<experiment>_<dataset>`, the figure's file name without ending; with the kind or
             attack added where one name would serve several.
-        kind: `"accuracy"`, `"distance"`, `"voting"` or `"sweep"`.
+        kind: `"accuracy"`, `"distance"`, `"voting"`, `"sweep"`, `"reconstruction"`, `"filtered"`
+            or `"features"`.
         title: What it is about.
         rows: What it shows.
+        main: The defense that it is about, if it compares several.
     """
 
     stem: str
     kind: str
     title: str
     rows: tuple[Row, ...]
+    main: str | None = None
 
     def table(self) -> str:
         """Its numbers as Markdown."""
+        if self.kind == "accuracy":
+            return tables.accuracy_table(self.rows, self.main)
         return _TABLES[self.kind](list(self.rows))
 
 
@@ -59,12 +72,18 @@ def kind_of(row: Row) -> str | None:
     Returns:
         The kind, or None for a row that no figure shows.
     """
-    if row.metric == "accuracy":
-        return "accuracy"
-    if row.metric in VOTING_METRICS:
+    metric = row.metric.removesuffix("_standard_error")
+    unattacked = row.attack == "none" and row.threat_model == "none"
+    if metric == "accuracy":
+        return "filtered" if unattacked else "accuracy"
+    if metric in VOTING_METRICS:
         return "voting"
-    if row.metric.removesuffix("_standard_error") in ("l1", "l2"):
-        return "sweep" if "kl_weight" in qualifiers(row) else "distance"
+    if metric in FEATURE_METRICS:
+        return "features"
+    if metric in ("l1", "l2"):
+        if "kl_weight" in qualifiers(row):
+            return "sweep"
+        return "reconstruction" if unattacked and metric == "l1" else "distance"
     return None
 
 
@@ -76,7 +95,8 @@ def sections(rows: Iterable[Row]) -> list[Section]:
 
     Returns:
         Sections in the order of experiments (F3.9 before F3.10) and data sets. Clean accuracies
-        alone make no curve and so no section.
+        alone make no curve and so no section. An accuracy figure shows the rows of its
+        `selection.companions` too.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -92,7 +112,23 @@ def sections(rows: Iterable[Row]) -> list[Section]:
         if len(kinds[experiment, dataset]) > 1:
             stem += f"_{kind}"
         found += _by_attack(stem, kind, experiment, groups[experiment, dataset, kind])
-    return found
+    return [_joined(section, groups) for section in found]
+
+
+def _joined(section: Section, groups: dict[tuple[str, str, str], list[Row]]) -> Section:
+    """With the rows that other experiments measured for the same figure."""
+    first = section.rows[0]
+    if section.kind != "accuracy":
+        return section
+    attacked = {(r.attack, r.threat_model) for r in section.rows if r.attack != "none"}
+    further = [
+        row
+        for name in companions(first.experiment)[1:]
+        for row in groups.get((name, first.dataset, "accuracy"), [])
+        if (row.attack, row.threat_model) in attacked
+    ]
+    main = main_defense(first.experiment)
+    return dataclasses.replace(section, rows=(*section.rows, *further), main=main)
 
 
 def _by_attack(stem: str, kind: str, experiment: str, rows: list[Row]) -> list[Section]:
@@ -101,7 +137,7 @@ def _by_attack(stem: str, kind: str, experiment: str, rows: list[Row]) -> list[S
     for row in rows:
         if row.attack != "none":
             parts.setdefault((row.attack, row.threat_model), []).append(row)
-    if kind == "sweep":
+    if kind in _CLEAN:
         clean, parts = [], {("none", "none"): clean}
     found = []
     for (attack, threat_model), part in sorted(parts.items()):

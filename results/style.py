@@ -82,6 +82,24 @@ VARIANT_STYLES = (
     LineStyle(PALETTE["purple"], "X", (0, (6, 1, 1, 1))),
     LineStyle(PALETTE["black"], "<", (0, (1, 2))),
 )
+#: Where a figure compares defenses, colour tells them apart; this is each one's main line.
+DEFENSE_STYLES = {
+    "none": ROLE_STYLES["none"],
+    "sfl_vae": LineStyle(PALETTE["blue"], "P", "-"),
+    "non_sfl_vae": LineStyle(PALETTE["vermillion"], "^", (0, (5, 1.5))),
+    "defense_cyclegan": LineStyle(PALETTE["vermillion"], "X", "-"),
+    "vqunet": LineStyle(PALETTE["green"], "h", "-"),
+    "non_vqunet": LineStyle(PALETTE["sky"], "^", (0, (5, 1.5))),
+    "defense_vae": LineStyle(PALETTE["orange"], "p", (0, (6, 1, 1, 1))),
+    "defense_gan": LineStyle(PALETTE["purple"], "d", (0, (2, 1))),
+}
+#: Marker and dashes of the other lines of a defense in such a figure.
+SECONDARY_STYLES = {
+    "target": ("s", (0, (5, 1.5))),
+    "mean_voter": ("^", (0, (3, 1, 1, 1))),
+    "vote": ("D", (0, (1, 1))),
+    "vote_bayes": ("v", (0, (2, 1))),
+}
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 _DASHES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)))
 
@@ -124,6 +142,7 @@ def new_canvas(
     num_panels: int = 1,
     panel_size: tuple[float, float] = (4.7, 3.3),
     legend_width: float = 2.75,
+    left: float = 0.75,
 ) -> Canvas:
     """A figure with room for title, panels, a legend to their right, and a caption below.
 
@@ -134,12 +153,13 @@ def new_canvas(
         num_panels: Panels side by side.
         panel_size: Width and height of a panel in inches.
         legend_width: Inches kept free at the right.
+        left: Inches kept free at the left, for the numbers and the name of the axis.
 
     Returns:
         The figure and its empty panels.
     """
     width_each, panel_height = panel_size
-    left, gap, right = 0.75, 0.75, 0.2
+    gap, right = 0.75, 0.2
     width = left + num_panels * width_each + (num_panels - 1) * gap + right + legend_width
     lines = wrap(caption, width)
     subtitle_lines = wrap(subtitle, width, size=8.5)

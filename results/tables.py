@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 
 from results.curves import Curve, Point, accuracy_curves, value_curves
+from results.headlines import shown_curves
 from results.labels import (
-    ATTACK_LABELS,
     DATASET_LABELS,
     DEFENSE_LABELS,
+    TARGET_LABELS,
     VOTING_METRICS,
     curve_label,
 )
-from results.row import Row, qualifiers
+from results.row import Row, qualifier, qualifiers
 from results.selection import require_rows, require_single
 
 
@@ -59,7 +60,15 @@ def percent(point: Point | None) -> str:
     return f"{100 * point.value:.1f} ± {100 * point.half_width:.1f}{star}"
 
 
-def _number(point: Point | None) -> str:
+def number(point: Point | None) -> str:
+    """A number as a cell: value and half width of its interval.
+
+    Args:
+        point: A point of a curve, or None.
+
+    Returns:
+        For example `"5.41 ± 0.042"`, with `*` if the point is flagged; `"–"` for None.
+    """
     if point is None:
         return "–"
     star = "*" if point.warnings else ""
@@ -68,20 +77,23 @@ def _number(point: Point | None) -> str:
     return f"{point.value:.4g} ± {point.half_width:.2g}{star}"
 
 
-def _note(curves: Iterable[Curve]) -> str:
+def flag_note(curves: Iterable[Curve]) -> str:
+    """What the stars of a table mean; empty if no point is flagged."""
     words = sorted({word for curve in curves for point in curve.points for word in point.warnings})
     return f"\n\\* flagged: {', '.join(words)}.\n" if words else ""
 
 
-def _places(curves: Iterable[Curve]) -> list[float]:
+def places_of(curves: Iterable[Curve]) -> list[float]:
+    """The columns of a table: every place that a curve has."""
     return sorted({x for curve in curves for x in curve.xs})
 
 
-def accuracy_table(rows: Iterable[Row]) -> str:
+def accuracy_table(rows: Iterable[Row], main: str | None = None) -> str:
     """Accuracy in percent: a line per defense and decider, a column per epsilon.
 
     Args:
         rows: Accuracy rows of one data set, attack and threat model.
+        main: As in `plots.accuracy_figure`.
 
     Returns:
         Markdown; "value ± half width of the 95 % Wilson interval".
@@ -91,22 +103,24 @@ def accuracy_table(rows: Iterable[Row]) -> str:
     """
     selected = require_rows((r for r in rows if r.metric == "accuracy"), "an accuracy table")
     require_single(selected, "dataset", "attack", "threat_model")
-    curves = accuracy_curves(selected)
-    places = _places(curves)
+    curves = shown_curves(accuracy_curves(selected), main)
+    places = places_of(curves)
     body = [
         [curve_label(curve, curves), *(percent(curve.at(x)) for x in places)] for curve in curves
     ]
-    return markdown_table(["accuracy (%)", *_epsilon_header(places)], body) + _note(curves)
+    return markdown_table(["accuracy (%)", *epsilon_header(places)], body) + flag_note(curves)
 
 
-def _epsilon_header(places: Iterable[float]) -> list[str]:
+def epsilon_header(places: Iterable[float]) -> list[str]:
+    """The headings of columns of epsilons."""
     return [f"ε = {x:.3g}" for x in places]
 
 
 def clean_table(rows: Iterable[Row]) -> str:
     """Accuracy on clean images in percent: a line per decider, a column per data set.
 
-    Each target is listed alone, and then the mean that the figures show.
+    Each of the targets A, B and C is listed alone, and then the mean that the figures show; the
+    Wide-ResNet of chapter 5, which is never averaged with them, on lines of its own.
 
     Args:
         rows: Rows of any experiments; of those at epsilon 0, one experiment is taken per line and
@@ -123,13 +137,17 @@ def clean_table(rows: Iterable[Row]) -> str:
     )
     datasets = sorted({row.dataset for row in clean})
     cells: dict[str, dict[str, str]] = {}
-    for dataset in datasets:
-        curves = accuracy_curves(_first_experiment([r for r in clean if r.dataset == dataset]))
+    groups = sorted({(row.dataset, _family(row)) for row in clean}, key=lambda g: (g[1], g[0]))
+    for dataset, family in groups:
+        own = [row for row in clean if (row.dataset, _family(row)) == (dataset, family)]
+        curves = accuracy_curves(_first_experiment(own))
         for curve in curves:
             point = curve.at(0.0)
             if point is None:
                 continue
             label = curve_label(curve, curves)
+            if family:
+                label += f" ({TARGET_LABELS.get(family, family)})"
             members = {name: v for name, v in point.members.items() if name}
             if curve.role == "target" and len(members) > 1:
                 for name, value in members.items():
@@ -139,6 +157,12 @@ def clean_table(rows: Iterable[Row]) -> str:
     header = ["clean accuracy (%)", *(DATASET_LABELS.get(name, name) for name in datasets)]
     body = [[label, *(line.get(name, "–") for name in datasets)] for label, line in cells.items()]
     return markdown_table(header, body)
+
+
+def _family(row: Row) -> str:
+    """Targets with one letter are averaged; any other stands alone, under its name."""
+    target = qualifier(row, "target") or row.classifier
+    return target if target in TARGET_LABELS else ""
 
 
 def _first_experiment(rows: list[Row]) -> list[Row]:
@@ -171,13 +195,13 @@ def voting_table(rows: Iterable[Row]) -> str:
             for curve in value_curves(behind, metric, "voters"):
                 lines.append((f"{name}, ε = {epsilon:.3g}", curve))
     curves = [curve for _, curve in lines]
-    places = _places(curves)
+    places = places_of(curves)
     body = [
         [label, *(f"{100 * p.value:.1f}" if (p := curve.at(x)) else "–" for x in places)]
         for label, curve in lines
     ]
     header = ["voting (%)", *(f"V = {x:g}" for x in places)]
-    return markdown_table(header, body) + _note(curves)
+    return markdown_table(header, body) + flag_note(curves)
 
 
 def distance_table(rows: Iterable[Row]) -> str:
@@ -201,15 +225,15 @@ def distance_table(rows: Iterable[Row]) -> str:
     require_single(selected, "dataset", "attack", "threat_model")
     lines = [(metric, curve) for metric in metrics for curve in value_curves(selected, metric)]
     curves = [curve for _, curve in lines]
-    places = _places(curves)
+    places = places_of(curves)
     body = [
         [
             f"{metric.upper()}, {DEFENSE_LABELS.get(curve.defense, curve.defense)}",
-            *(_number(curve.at(x)) for x in places),
+            *(number(curve.at(x)) for x in places),
         ]
         for metric, curve in lines
     ]
-    return markdown_table(["distance", *_epsilon_header(places)], body) + _note(curves)
+    return markdown_table(["distance", *epsilon_header(places)], body) + flag_note(curves)
 
 
 def sweep_table(rows: Iterable[Row], weight: str = "kl_weight") -> str:
@@ -233,24 +257,10 @@ def sweep_table(rows: Iterable[Row], weight: str = "kl_weight") -> str:
         curves = value_curves(selected, metric, weight)
         columns += [(f"{metric.upper()}, {curve_label(curve, curves)}", curve) for curve in curves]
     body = [
-        [f"{x:g}", *(_number(curve.at(x)) for _, curve in columns)]
-        for x in _places(curve for _, curve in columns)
+        [f"{x:g}", *(number(curve.at(x)) for _, curve in columns)]
+        for x in places_of(curve for _, curve in columns)
     ]
     return markdown_table([weight, *(name for name, _ in columns)], body)
-
-
-def table_title(row: Row) -> str:
-    """What a table is about: attack, data set and threat model.
-
-    Args:
-        row: Any attacked row of it.
-
-    Returns:
-        For example `"FGSM, CIFAR-10, threat model oblivious"`.
-    """
-    attack = ATTACK_LABELS.get(row.attack, row.attack)
-    dataset = DATASET_LABELS.get(row.dataset, row.dataset)
-    return f"{attack}, {dataset}, threat model {row.threat_model}"
 
 
 def update_between_markers(text: str, name: str, table: str) -> str:

@@ -38,6 +38,7 @@ def chapter_rows(
     threat_model: str = "oblivious",
     warning: str = "",
     images: int = 1000,
+    defense: str = "sfl_vae",
 ) -> list[Row]:
     """All curves of one accuracy figure; targets differ by 0.01 around the mean given."""
     accuracy = accuracy or {
@@ -64,7 +65,7 @@ def chapter_rows(
                         attack=attack,
                         epsilon=epsilon,
                         threat_model=threat_model,
-                        defense="none" if role == "none" else "sfl_vae",
+                        defense="none" if role == "none" else defense,
                         classifier=target if role in ("none", "target") else role,
                         flags=make_flags(flags, [warning] if warning and epsilon > 0.25 else []),
                     )
@@ -130,3 +131,72 @@ def sweep_rows(dataset: str = "cifar10") -> list[Row]:
         )
         for weight, value in values.items()
     ]
+
+
+def target_rows(
+    accuracy: dict[str, Sequence[float]], *, targets: str | Sequence[str] = "ABC",
+    retrained: bool = False, epsilons: Sequence[float] = EPSILONS, **changes: object,
+) -> list[Row]:  # fmt: skip
+    """Purifiers without a pool, `{defense: values}`; every target has the same accuracy."""
+    extra = {"retrained": True} if retrained else {}
+    return [
+        accuracy_row(
+            value, defense=defense, classifier=target, epsilon=epsilon,
+            flags=make_flags({"target": target, **({} if defense == "none" else extra)}), **changes,
+        )
+        for defense, values in accuracy.items()
+        for epsilon, value in zip(epsilons, values, strict=True)
+        for target in targets
+    ]  # fmt: skip
+
+
+def mixed_rows(
+    accuracy: dict[str, Sequence[float]], *, attack: str = "fgsm", **changes: object
+) -> list[Row]:
+    """A figure of chapter 5: the Wide-ResNet retrained on purified images."""
+    number = {"fgsm": 3, "bim": 4, "pgd": 5, "carlini_wagner": 6}[attack]
+    fields: dict[str, object] = {
+        "experiment": f"003.F5.{number}", "threat_model": "mixed", "attack": attack,
+        "targets": ("wide_resnet",), "retrained": True, **changes,
+    }  # fmt: skip
+    return target_rows(accuracy, **fields)  # type: ignore[arg-type]
+
+
+def filtered_rows(accuracy: dict[str, float], **changes: object) -> list[Row]:
+    """Table 5.1: clean accuracy behind each purifier."""
+    fields: dict[str, object] = {
+        "experiment": "003.T5.1", "threat_model": "none", "attack": "none",
+        "targets": ("wide_resnet",), "retrained": True, "epsilons": (0.0,), **changes,
+    }  # fmt: skip
+    return target_rows({name: (v,) for name, v in accuracy.items()}, **fields)  # type: ignore[arg-type]
+
+
+def reconstruction_rows(distances: dict[str, float], **changes: object) -> list[Row]:
+    """Table 4.1: L1 of clean reconstructions."""
+    fields: dict[str, object] = {
+        "experiment": "003.T4.1", "classifier": "none", "attack": "none", "flags": "",
+        "threat_model": "none", "metric": "l1", "epsilons": (0.0,), "error": 1.0, **changes,
+    }  # fmt: skip
+    return distance_rows({name: (v,) for name, v in distances.items()}, **fields)  # type: ignore[arg-type]
+
+
+def feature_rows(
+    values: dict[tuple[str, str], Sequence[Sequence[float]]],
+    *,
+    metric: str = "feature_change",
+    epsilons: Sequence[float] = EPSILONS,
+    **changes: object,
+) -> list[Row]:
+    """Figures 5.8 to 5.10: `{(defense, stage): [values of depth 1, of depth 2, ...]}`."""
+    return [
+        row(
+            defense=defense, metric=metric, value=value, epsilon=epsilon, correct=None, total=None,
+            flags=make_flags(
+                {"depth": depth, "target": "wide_resnet", **({"stage": stage} if stage else {})}
+            ),
+            **{"experiment": "003.F5.8", "classifier": "wide_resnet", **changes},
+        )
+        for (defense, stage), lines in values.items()
+        for depth, line in enumerate(lines, start=1)
+        for epsilon, value in zip(epsilons, line, strict=True)
+    ]  # fmt: skip

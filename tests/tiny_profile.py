@@ -51,6 +51,7 @@ def tiny_profile() -> Profile:
             ClassifierConfig(architecture="densenet_a", depth=1, width=0.25, training=training),
         ),
         decision=DecisionConfig(num_drawn=1),
+        unpublished=("non_sfl_vae",),
     )
     return Profile(
         name="tiny",

@@ -93,6 +93,7 @@ def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: i
         wide_resnet=dataclasses.replace(
             wide_resnet, training=dataclasses.replace(wide_resnet.training, batch_size=128)
         ),
+        unpublished=(*shared.ABLATIONS, "non_vqunet"),
         substitutes=tuple(voters[f"densenet_{letter}"] for letter in "abc"),
     )
 

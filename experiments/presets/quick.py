@@ -100,6 +100,7 @@ def _plan(
         wide_resnet=ClassifierConfig(
             architecture="wide_resnet_d", width=0.2, depth=1, training=clean
         ),
+        unpublished=(*shared.ABLATIONS, "non_vqunet"),
         substitutes=tuple(
             ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=2, training=clean)
             for letter in "abc"

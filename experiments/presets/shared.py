@@ -17,6 +17,8 @@ FULL_EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.30
 REDUCED_EPSILONS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30)
 SWEEP_WEIGHTS = (1.0, 0.1, 0.03, 0.01, 0.003)
 KL_WEIGHT = 0.01
+ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range(1, 5)))
+"""Purifiers that are made for one figure each."""
 
 
 def targets(training: Mapping[str, TrainingConfig]) -> dict[str, ClassifierConfig]:
