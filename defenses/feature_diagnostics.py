@@ -1,0 +1,182 @@
+"""What an attack does inside VQUNet: to its features, to its codes, and to what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from defenses.batches import predict_in_batches, validate_images
+
+if TYPE_CHECKING:
+    from defenses.vqunet import VQUNet
+
+__all__ = ["DepthDiagnostics", "FeatureDiagnostics", "feature_diagnostics", "network_outputs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthDiagnostics:
+    """What an attack changes at one depth, averaged over images, positions and channels.
+
+    Features of two networks differ in scale, because the encoder loss shrinks those of one; so
+    each change stands twice, as it is and as a share of the mean magnitude of the clean features.
+
+    Attributes:
+        depth: 1 for the largest features.
+        clean_magnitude: Mean |a(x)| of the encoder's output for clean images.
+        pre_change: Mean |a(x') - a(x)| before quantization.
+        relative_pre_change: The same over ``clean_magnitude``; NaN if that is 0.
+        post_change: Mean |q(x') - q(x)| after quantization; ``None`` without quantizers.
+        relative_post_change: The same over ``clean_magnitude``.
+        changed_index_percent: How many in a hundred positions get another code.
+    """
+
+    depth: int
+    clean_magnitude: float
+    pre_change: float
+    relative_pre_change: float
+    post_change: float | None = None
+    relative_post_change: float | None = None
+    changed_index_percent: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureDiagnostics:
+    """The diagnostics of one set of attacked images.
+
+    Attributes:
+        num_images: How many images were averaged over.
+        reconstruction_l1: Mean over images of the summed |purified(x') - x|, the distance of a
+            purified attacked image to the clean one.
+        depths: One entry for each depth, from 1 on.
+    """
+
+    num_images: int
+    reconstruction_l1: float
+    depths: tuple[DepthDiagnostics, ...]
+
+
+def network_outputs(
+    network: keras.Model, images: np.ndarray, batch_size: int = 256
+) -> dict[str, Any]:
+    """Everything that the network of VQUNet computes for an array of images.
+
+    All of it is held at once: about 270 kB for an image of 32x32 pixels at full width.
+
+    Args:
+        network: A network that ``models.vqunet.vqunet`` built.
+        images: Float array ``(num_images, height, width, channels)`` in [0, 1].
+        batch_size: Largest number of images in a batch.
+
+    Returns:
+        The outputs described there, as arrays over all images.
+
+    Raises:
+        ValueError: If the images are of another shape, kind or range, or none.
+    """
+    checked = validate_images(images, network.input_shape[1:])
+    batches: list[dict[str, Any]] = []
+
+    def predict(batch: np.ndarray) -> Any:
+        batches.append(network.predict_on_batch(batch))
+        return batches[-1]["images"]
+
+    predict_in_batches(predict, checked, batch_size)
+
+    def join(*parts: np.ndarray) -> np.ndarray:
+        return np.concatenate(parts)[: len(checked)]  # only the last batch is filled up
+
+    return keras.tree.map_structure(join, *batches)
+
+
+def feature_diagnostics(
+    purifier: VQUNet,
+    clean_images: np.ndarray,
+    attacked_images: np.ndarray,
+    batch_size: int = 128,
+) -> FeatureDiagnostics:
+    """Compares what VQUNet, or its ablation, computes for clean images and for attacked ones.
+
+    **Reference**: Dissertation, ch. 5.4.4: fig. 5.7 (``reconstruction_l1``), figs. 5.8 and 5.9
+    (changes before and after quantization), fig. 5.10 (``changed_index_percent``).
+    **Differs from the paper**: "L1 difference" of features is printed without a normalization; it
+    is a mean over entries, given relative to the clean features as well. Features of images of 28
+    pixels include those of the zero margin that the network adds.
+
+    Args:
+        purifier: ``vqunet``, or ``non_vqunet``, which has no changes after quantization.
+        clean_images: x, float array ``(num_images, height, width, channels)`` in [0, 1].
+        attacked_images: x', same shape and range, in the same order.
+        batch_size: Images in a batch; at most that many pairs are in memory at once.
+
+    Returns:
+        Averages over all images, the same for any ``batch_size`` up to rounding.
+
+    Raises:
+        ValueError: If the two arrays differ in shape or are no valid images.
+    """
+    if np.shape(clean_images) != np.shape(attacked_images):
+        raise ValueError(
+            "Expected an attacked image for each clean one, received the shapes "
+            f"{np.shape(clean_images)} and {np.shape(attacked_images)}. Pass the clean images "
+            "that the attacked ones were made from, in the same order."
+        )
+    clean_images = validate_images(clean_images, purifier.image_shape)
+    attacked_images = validate_images(attacked_images, purifier.image_shape)
+    distances, means, sizes = [], [], []
+    for start in range(0, len(clean_images), batch_size):
+        images = clean_images[start : start + batch_size]
+        attacked_batch = attacked_images[start : start + batch_size]
+        clean = network_outputs(purifier.network, images, batch_size)
+        attacked = network_outputs(purifier.network, attacked_batch, batch_size)
+        distances.append(_mean_change(images, attacked["images"]) * images[0].size)
+        means.append(_depth_means(clean, attacked))
+        sizes.append(len(images))
+    averages = np.average(means, axis=0, weights=sizes)
+    return FeatureDiagnostics(
+        num_images=len(clean_images),
+        reconstruction_l1=float(np.average(distances, weights=sizes)),
+        depths=tuple(_at_depth(depth, row) for depth, row in enumerate(averages, start=1)),
+    )
+
+
+def _depth_means(clean: dict[str, Any], attacked: dict[str, Any]) -> np.ndarray:
+    """One row for each depth: clean magnitude, change before and, where there are codes, after
+    quantization, and share of changed indices."""
+    columns = [
+        [_mean_change(features, 0.0) for features in clean["features"]],
+        list(map(_mean_change, clean["features"], attacked["features"])),
+    ]
+    if "codes" in clean:
+        columns.append(list(map(_mean_change, clean["codes"], attacked["codes"])))
+        pairs = zip(clean["indices"], attacked["indices"], strict=True)
+        columns.append([float(np.mean(before != after)) for before, after in pairs])
+    return np.transpose(columns)
+
+
+def _mean_change(before: np.ndarray, after: np.ndarray | float) -> float:
+    """Mean absolute difference over all entries, added up in double precision."""
+    return float(np.mean(np.abs(before - after), dtype="float64"))
+
+
+def _at_depth(depth: int, averages: Sequence[float]) -> DepthDiagnostics:
+    """Names the averages of ``_depth_means`` at one depth."""
+    magnitude, pre_change, *quantized = (float(value) for value in averages)
+    scale = magnitude if magnitude > 0 else float("nan")
+    of_codes: dict[str, float] = {}
+    if quantized:
+        of_codes = {
+            "post_change": quantized[0],
+            "relative_post_change": quantized[0] / scale,
+            "changed_index_percent": 100.0 * quantized[1],
+        }
+    return DepthDiagnostics(
+        depth=depth,
+        clean_magnitude=magnitude,
+        pre_change=pre_change,
+        relative_pre_change=pre_change / scale,
+        **of_codes,
+    )

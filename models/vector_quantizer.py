@@ -1,0 +1,162 @@
+"""The layer that replaces feature vectors by the nearest vectors of a learned codebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+__all__ = ["VectorQuantizer"]
+
+
+@keras.saving.register_keras_serializable(package="cleanroom")
+class VectorQuantizer(layers.Layer):
+    """Replace each feature vector by the nearest one of a codebook, and let gradients pass.
+
+    What a perturbation does to a feature is lost as long as the same code stays nearest, and what
+    follows sees nothing but codes, however far the feature has moved.
+
+    The search runs over all codes, in training as in inference. It ranks them by
+    ||code||^2 - 2 feature.code, the squared distance less ||feature||^2, which is the same for
+    all of them, and takes `codes_at_once` codes at a time. A block of scores takes
+    4 * batch * positions * `codes_at_once` bytes, and TensorFlow computes up to ten blocks ahead.
+    For 128 images of 16x16 positions with 64 channels, the search among 2,560 codes was measured
+    to add 70 to 100 MB to the process on a CPU, against 720 to 800 MB with all codes at once,
+    which is no faster.
+
+    **Reference**: Dissertation, ch. 5.3.1, eq. 5.3.1, and ch. 5.3.2 (the codebook is the matrix of
+    an Embedding layer; q* = a + o with the offset o = q - a held constant).
+    **Differs from the paper**: the dissertation lets the reconstruction loss train the encoder
+    through q* and the codes through q, yet only q* is passed on, whose offset is constant, so
+    that no gradient reaches the codes. So it is here; with `reconstruction_trains_codes` the
+    gradient of what follows reaches both, at the same forward value. Of the start only "random"
+    is printed; it is uniform, in `code_range`.
+
+    Args:
+        num_embeddings: number of codes, K in the dissertation; at least 1.
+        embedding_dim: entries of a code, G in the dissertation; the channels of the features.
+        code_range: least and largest entry of a code at the start; None is
+            +-1/sqrt(num_embeddings), close to zero.
+        reconstruction_trains_codes: whether gradients reach the chosen codes as well.
+        codes_at_once: how many codes a feature is compared with in one go; bounds the memory.
+        seed: integer that starts the codes.
+        **kwargs: name and dtype, as of any layer.
+
+    Call arguments:
+        inputs: features a, `(batch, height, width, embedding_dim)`, any range.
+
+    Returns:
+        `(quantized, codes, indices)`: q*, shape of the features, equal to the codes up to
+        rounding, gradient passed on to the features unchanged; q, the chosen codes, same shape,
+        gradient to the codebook alone; and their rows in it, int32 `(batch, height, width)` in
+        [0, num_embeddings).
+
+    Raises:
+        ValueError: if a count is not positive or the features have another number of channels.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        code_range: Sequence[float] | None = None,
+        reconstruction_trains_codes: bool = False,
+        codes_at_once: int = 32,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if min(num_embeddings, embedding_dim, codes_at_once) < 1:
+            raise ValueError(
+                "Expected positive num_embeddings, embedding_dim and codes_at_once, received "
+                f"{(num_embeddings, embedding_dim, codes_at_once)}. The dissertation has 10 codes "
+                "for each position of the features."
+            )
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.reconstruction_trains_codes = reconstruction_trains_codes
+        self.codes_at_once = codes_at_once
+        self.seed = seed
+        limit = num_embeddings**-0.5
+        self.code_range = (-limit, limit) if code_range is None else tuple(code_range)
+        self.embedding = layers.Embedding(
+            num_embeddings,
+            embedding_dim,
+            embeddings_initializer=keras.initializers.RandomUniform(*self.code_range, seed=seed),
+            name="codebook",
+        )
+
+    def build(self, input_shape: Any) -> None:
+        """Create the codebook."""
+        if input_shape[-1] != self.embedding_dim:
+            raise ValueError(
+                f"Expected features with {self.embedding_dim} channels, received the shape "
+                f"{tuple(input_shape)}. Set embedding_dim to {input_shape[-1]}."
+            )
+        self.embedding.build((None,))
+        self.built = True
+
+    @property
+    def codebook(self) -> keras.Variable:
+        """All codes, `(num_embeddings, embedding_dim)`."""
+        return self.embedding.embeddings
+
+    def call(self, inputs: Any) -> tuple[Any, Any, Any]:
+        """Return the quantized features, the codes and their indices; see the class."""
+        indices = self.nearest(inputs)
+        # A lookup in the variable itself has a sparse gradient with one entry for each use of a
+        # row, which optimizers square and clip one by one. Through a reshape it is dense.
+        table = ops.reshape(self.codebook, (self.num_embeddings, self.embedding_dim))
+        codes = ops.take(table, indices, axis=0)
+        if self.reconstruction_trains_codes:
+            return codes + (inputs - ops.stop_gradient(inputs)), codes, indices
+        return inputs + ops.stop_gradient(codes - inputs), codes, indices
+
+    def nearest(self, inputs: Any) -> Any:
+        """Return the row of the code nearest to each feature, the first one among equals."""
+        features = ops.reshape(ops.stop_gradient(inputs), (-1, self.embedding_dim))
+        codes = ops.stop_gradient(ops.convert_to_tensor(self.codebook))
+        codes = ops.cast(codes, features.dtype)
+        doubled = 2.0 * features
+        norms = ops.sum(ops.square(codes), axis=1)
+        rows = min(self.codes_at_once, self.num_embeddings)
+
+        def compare(step: Any, best: tuple[Any, Any]) -> tuple[Any, Any]:
+            best_scores, best_indices = best
+            # The last block reaches back over codes already seen; they win nothing twice.
+            start = ops.minimum(step * rows, self.num_embeddings - rows)
+            block = ops.slice(codes, (start, 0), (rows, self.embedding_dim))
+            scores = ops.slice(norms, (start,), (rows,)) - ops.matmul(doubled, ops.transpose(block))
+            scores_here = ops.min(scores, axis=1)
+            indices_here = start + ops.cast(ops.argmin(scores, axis=1), "int32")
+            closer = scores_here < best_scores
+            return (
+                ops.where(closer, scores_here, best_scores),
+                ops.where(closer, indices_here, best_indices),
+            )
+
+        zeros = ops.zeros_like(features[:, 0])
+        start = (zeros + float("inf"), ops.cast(zeros, "int32"))
+        _, indices = ops.fori_loop(0, -(-self.num_embeddings // rows), compare, start)
+        return ops.reshape(indices, ops.shape(inputs)[:-1])
+
+    def compute_output_spec(self, inputs: Any) -> tuple[keras.KerasTensor, ...]:
+        """Return the shapes and types of the three results."""
+        features = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        codes = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        return features, codes, keras.KerasTensor(inputs.shape[:-1], dtype="int32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer."""
+        return {
+            **super().get_config(),
+            "num_embeddings": self.num_embeddings,
+            "embedding_dim": self.embedding_dim,
+            "code_range": list(self.code_range),
+            "reconstruction_trains_codes": self.reconstruction_trains_codes,
+            "codes_at_once": self.codes_at_once,
+            "seed": self.seed,
+        }

@@ -1,0 +1,189 @@
+"""The U-Net of VQUNet, whose skips and bottleneck are vector-quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from models.layers import LayerSeeds, check_image_shape, scaled
+from models.vector_quantizer import VectorQuantizer
+
+__all__ = ["CHANNELS", "CODE_RANGE", "ENCODER_INPUTS", "quantizer_name", "vqunet"]
+
+CHANNELS = (64, 128, 256, 512)
+"""Channels of the encoding blocks, from depth 1 on; 32 pixels halve four times to 2x2x512."""
+
+ENCODER_INPUTS = ("quantized", "continuous")
+"""What an encoding block takes from the one above it: features after quantization, or before."""
+
+CODE_RANGE = (0.0, 1.0)
+"""Where codes start: about where features do, which are at least 0 and normalized. A start close to
+zero (`None`) trains more slowly at first: the next depth normalizes the tiny codes, and so blows up
+the gradient that is passed straight through to this one."""
+
+BATCH_NORM_MOMENTUM = 0.9
+
+
+def quantizer_name(depth: int) -> str:
+    """Return the name that the quantizer of a depth (1, 2, ...) has in the network."""
+    return f"quantizer_{depth}"
+
+
+def vqunet(
+    input_shape: tuple[int, int, int],
+    num_classes: int = 10,
+    *,
+    width: float = 1.0,
+    quantize: bool = True,
+    encoder_input: str = "quantized",
+    code_range: Sequence[float] | None = CODE_RANGE,
+    reconstruction_trains_codes: bool = False,
+    seed: int = 0,
+) -> keras.Model:
+    """Build the U-Net of VQUNet, with everything that its training looks at as outputs.
+
+    A block encodes by a strided convolution and two residual blocks; a block decodes by a
+    convolution, two residual blocks and a transposed convolution, whose result is concatenated
+    with the quantized features of the depth above. The codebook of a depth has `num_classes` codes
+    for each position of its features.
+
+    **Reference**: Dissertation, ch. 5.3, figs. 5.1 and 5.2.
+    **Differs from the paper**: the insides of the blocks are not printed. There are four depths,
+    the only chain of halvings from 32 pixels to the printed 2x2x512; channels 64, 128, 256, 512;
+    kernels of 4 where the size changes and of 3 elsewhere, each convolution with batch
+    normalization (momentum 0.9) and ReLU; the image is a 3x3 convolution with a sigmoid. Codes
+    start at random, as printed, in a range that is not (`CODE_RANGE`). The dissertation pads images
+    of 28 pixels to 32 and calls those the data; here the network pads with zeros and crops back,
+    so that the margin is neither attacked nor part of a loss.
+
+    Args:
+        input_shape: `(height, width, channels)`; sizes that are no multiple of 16 are padded to
+            one.
+        num_classes: number of classes, at least 1; sizes the codebooks.
+        width: multiplier of all hidden channel counts. The number of codes does not change.
+        quantize: False leaves the quantizers out, which is the ablation of ch. 5.4.4.
+        encoder_input: one of `ENCODER_INPUTS`; fig. 5.1 passes quantized features on.
+        code_range: start of the codes; see `CODE_RANGE` and `VectorQuantizer`.
+        reconstruction_trains_codes: see `VectorQuantizer`.
+        seed: non-negative seed of weights and codes.
+
+    Returns:
+        Functional model, images `(batch, *input_shape)` in [0, 1] to a dict: `"images"`, the
+        reconstructions, same shape and range; and lists with one entry per depth: `"features"`,
+        outputs of the encoding blocks `(batch, height, width, channels)`, at least 0; and, if it
+        quantizes, `"codes"`, same shapes, any range, and `"indices"`, int32
+        `(batch, height, width)`.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    if encoder_input not in ENCODER_INPUTS:
+        raise ValueError(
+            f"Unknown encoder input {encoder_input!r}. Expected one of: "
+            f"{', '.join(ENCODER_INPUTS)}."
+        )
+    if num_classes < 1:
+        raise ValueError(
+            f"Expected at least 1 class, received num_classes={num_classes}. The codebooks have "
+            "one group of codes for each."
+        )
+    shape = check_image_shape(input_shape)
+    channels = [scaled(count, width) for count in CHANNELS]
+    seeds = LayerSeeds(seed, "vqunet")
+    margins = [_margins(size) for size in shape[:2]]
+
+    inputs = keras.Input(shape, name="images")
+    x = layers.ZeroPadding2D(margins)(inputs) if any(map(sum, margins)) else inputs
+    features, quantized, codes, indices = [], [], [], []
+    for depth, filters in enumerate(channels, start=1):
+        x = _encoding_block(x, filters, seeds)
+        features.append(x)
+        if quantize:
+            result, *chosen = VectorQuantizer(
+                num_classes * x.shape[1] * x.shape[2],
+                filters,
+                code_range=code_range,
+                reconstruction_trains_codes=reconstruction_trains_codes,
+                seed=seeds.next(),
+                name=quantizer_name(depth),
+            )(x)
+            codes.append(chosen[0])
+            indices.append(chosen[1])
+        else:
+            result = x
+        quantized.append(result)
+        x = result if encoder_input == "quantized" else x
+
+    x = quantized.pop()
+    for filters, filters_above in zip(
+        channels[::-1], [*channels[-2::-1], channels[0]], strict=True
+    ):
+        x = _decoding_block(x, filters, filters_above, seeds)
+        if quantized:
+            x = layers.Concatenate()([x, quantized.pop()])
+    x = layers.Conv2D(
+        shape[2],
+        3,
+        padding="same",
+        activation="sigmoid",
+        kernel_initializer=seeds.glorot_uniform(),
+    )(x)
+    x = layers.Cropping2D(margins)(x) if any(map(sum, margins)) else x
+    outputs = {"images": x, "features": features}
+    if quantize:
+        outputs |= {"codes": codes, "indices": indices}
+    return keras.Model(inputs, outputs, name="vqunet" if quantize else "non_vqunet")
+
+
+def _margins(size: int) -> tuple[int, int]:
+    """Return what brings a size to the next multiple of all strides, half on either side."""
+    missing = -size % 2 ** len(CHANNELS)
+    return missing // 2, missing - missing // 2
+
+
+def _encoding_block(x: keras.KerasTensor, filters: int, seeds: LayerSeeds) -> keras.KerasTensor:
+    """Return features of half the size, at least 0."""
+    x = layers.ReLU()(_normalized_conv(x, filters, 4, seeds, strides=2))
+    for _ in range(2):
+        x = _residual_block(x, filters, seeds)
+    return x
+
+
+def _decoding_block(
+    x: keras.KerasTensor, filters: int, filters_above: int, seeds: LayerSeeds
+) -> keras.KerasTensor:
+    """Return features of twice the size, with the channels of the depth above."""
+    x = layers.ReLU()(_normalized_conv(x, filters, 3, seeds))
+    for _ in range(2):
+        x = _residual_block(x, filters, seeds)
+    return layers.Conv2DTranspose(
+        filters_above,
+        4,
+        strides=2,
+        padding="same",
+        activation="relu",
+        kernel_initializer=seeds.glorot_uniform(),
+    )(x)
+
+
+def _residual_block(x: keras.KerasTensor, filters: int, seeds: LayerSeeds) -> keras.KerasTensor:
+    """Return `x` plus two convolutions of it, at least 0."""
+    residual = layers.ReLU()(_normalized_conv(x, filters, 3, seeds))
+    residual = _normalized_conv(residual, filters, 3, seeds)
+    return layers.ReLU()(layers.Add()([x, residual]))
+
+
+def _normalized_conv(
+    x: keras.KerasTensor, filters: int, kernel_size: int, seeds: LayerSeeds, *, strides: int = 1
+) -> keras.KerasTensor:
+    """Return a same-padded convolution of `x`, batch-normalized."""
+    x = layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="same",
+        kernel_initializer=seeds.glorot_uniform(),
+    )(x)
+    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
