@@ -18,7 +18,7 @@ from experiments.presets import shared
 CUTS = (
     "Profile demo: scikit-learn digits enlarged to 28x28, 1,200 training and 200 test images; "
     "purifiers at an eighth or a quarter of their widths; 6 small voters, 3 drawn; PGD 10 steps; "
-    "CW 3 x 40 steps; Defense-GAN 2 x 30 steps."
+    "CW 3 x 40 steps; Defense-GAN 1 x 20 steps."
 )
 
 
@@ -57,8 +57,8 @@ def _plan() -> DatasetPlan:
         voters=voters,
         pools={"defense_cyclegan": shared.cyclegan_pool(voters)},
         decision=DecisionConfig(num_drawn=3, backoff=True),
-        sweep=shared.SWEEP_WEIGHTS,
-        sweep_training=dataclasses.replace(vae, epochs=15),
+        sweep=(1.0, 0.1, 0.01),
+        sweep_training=dataclasses.replace(vae, epochs=8),
         wide_resnet=ClassifierConfig(
             architecture="wide_resnet_d", width=0.1, depth=1, training=voter
         ),
@@ -73,9 +73,9 @@ def _plan() -> DatasetPlan:
 def _later_purifiers() -> dict[str, PurifierConfig]:
     """Those of chapters 4 and 5, and the baselines."""
     cyclegan = TrainingConfig(
-        epochs=20, batch_size=64, learning_rate=1e-3, beta_1=0.5, schedule="linear"
+        epochs=12, batch_size=64, learning_rate=1e-3, beta_1=0.5, schedule="linear"
     )
-    vq = TrainingConfig(epochs=20, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    vq = TrainingConfig(epochs=12, batch_size=64, schedule="cosine", learning_rate=2e-3)
     denoiser = TrainingConfig(epochs=3, batch_size=64, schedule="cosine", learning_rate=2e-3)
     gan = TrainingConfig(epochs=40, batch_size=80, learning_rate=1e-3, beta_1=0.5, beta_2=0.9)
     return {
@@ -93,6 +93,6 @@ def _later_purifiers() -> dict[str, PurifierConfig]:
             name="defense_gan",
             training=gan,
             width=0.125,
-            arguments={"num_restarts": 2, "num_steps": 30},
+            arguments={"num_restarts": 1, "num_steps": 20},
         ),
     }

@@ -118,7 +118,7 @@ def _later_purifiers(*, colour: bool) -> dict[str, PurifierConfig]:
         schedule="linear",
         train_limit=20_000,
     )
-    vq = TrainingConfig(epochs=10, batch_size=64, train_limit=20_000, schedule="cosine")
+    vq = TrainingConfig(epochs=6, batch_size=64, train_limit=20_000, schedule="cosine")
     denoiser = TrainingConfig(
         epochs=3, batch_size=64, train_limit=8_000, schedule="cosine", learning_rate=1e-3
     )
