@@ -98,7 +98,7 @@ before, after = vqunet.codes(images[:1]), vqunet.codes(attacked[:1])
 for depth in range(3):
     changed = (before[depth][0] != after[depth][0]).astype(float)
     shown.append(changed[..., np.newaxis])
-    titles.append(f"depth {depth + 1}: {changed.mean():.0%} changed")
+    titles.append(f"depth {depth + 1}:\n{changed.mean():.0%} changed")
 figure, panels = plt.subplots(1, len(shown), figsize=(13, 2.4))
 for panel, image, title in zip(panels, shown, titles, strict=True):
     panel.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
