@@ -73,9 +73,8 @@ def _rows(id: str, dataset: str, rows: RowStore, seed: int) -> list[Row]:
 
 
 def state(entry: Entry, dataset: str, rows: RowStore) -> tuple[int, bool]:
-    """What an entry would be drawn from; equal states give equal figures."""
-    shown = [row for id in companions(entry.id) for row in rows.read(id)]
-    keys = [row.key for row in shown if row.dataset == dataset]
+    """What an entry has measured; equal states have equal rows."""
+    keys = [row.key for row in rows.read(entry.id) if row.dataset == dataset]
     return hash(tuple(keys)), _examples(entry, dataset, rows).is_file()
 
 

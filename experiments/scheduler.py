@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from experiments import datasets, figures, zoo
 from experiments.artifacts import ArtifactStore, write_json
+from experiments.catalog import ENTRIES
 from experiments.config import Profile
 from experiments.entries import Entry
 from experiments.evaluation import Study
@@ -19,6 +20,7 @@ from experiments.reproducibility import environment_record, plain
 from experiments.training import TrainedModels
 from results.report import write_report
 from results.rows import RowStore
+from results.selection import companions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,11 @@ def _measure(run: Run, entry: Entry, study: Study) -> bool:
     if entry.run is not None:
         entry.run(study, entry.id)
     new = before != figures.state(entry, study.dataset, run.rows)
+    # New rows appear in every figure that shows them, also in one drawn long ago.
+    shown_in = companions(entry.id) if new else ()
+    for other in ENTRIES:
+        if other.id in shown_in and other is not entry:
+            _draw(run, other, study.dataset)
     if new or not figures.drawn(entry, study.dataset, run.profile, run.rows, run.seed):
         _draw(run, entry, study.dataset)
     return new

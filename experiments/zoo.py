@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments import reproducibility
 from experiments.artifacts import file_hash, load_keras_model, write_atomically, write_json
+from results.rows import qualifier
 
 if TYPE_CHECKING:
     from experiments.evaluation import Study
@@ -170,6 +171,8 @@ def _measured(study: Study, name: str) -> list[dict[str, object]]:
         if (row.dataset, row.defense, row.seed) != (study.dataset, name, study.seed):
             continue
         decider = "target" if len(row.classifier) == 1 else row.classifier
+        if qualifier(row, "retrained"):
+            decider = f"retrained {decider}"
         if "tables=" in row.flags or row.metric not in ("accuracy", "l1", "l2"):
             continue
         key = (row.experiment, row.attack, row.threat_model, row.epsilon, decider, row.metric)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,17 @@ def test_features_change_under_attack_alone(run):
     changed = _rows(run, "003.F5.10")
     assert all(0 <= row.value <= 1 for row in changed)
     assert all(row.value == 0 for row in changed if row.epsilon == 0)
+
+
+def test_a_card_keeps_the_retrained_target_apart(run, study):
+    rows = _rows(run, "003.T5.1", defense="vqunet")
+    card = json.loads((run.results_dir / "zoo/digits/vqunet.json").read_text())
+    found = {m["decided_by"]: m["value"] for m in card["measured"] if m["experiment"] == "003.T5.1"}
+    expected = {
+        ("retrained " if qualifier(row, "retrained") else "") + row.classifier: row.value
+        for row in rows
+    }
+    assert found == pytest.approx(expected, abs=1e-4) and len(found) == 2
 
 
 def test_attacked_copies_are_of_the_training_images(study):

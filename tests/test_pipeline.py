@@ -126,6 +126,28 @@ def test_another_seed_takes_no_figure_away(folder, tmp_path):
     assert (tmp_path / "results/figures/tiny/003.F3.8_digits.png").read_bytes() == before
 
 
+def test_new_rows_appear_in_every_figure_that_shows_them(folder, tmp_path):
+    import dataclasses
+    import shutil
+
+    shutil.copytree(folder / "results", tmp_path / "results")
+    (entry,) = catalog.select(["003.F4.3"])
+
+    def measure(study, experiment):
+        rows = [row for row in study.rows.read("003.F3.8") if row.defense == "sfl_vae"]
+        changes = {"experiment": experiment, "defense": "defense_cyclegan"}
+        study.rows.add([dataclasses.replace(row, **changes) for row in rows])
+
+    run = dataclasses.replace(
+        tiny_run(tmp_path), entries=(dataclasses.replace(entry, run=measure),)
+    )
+    path = tmp_path / "results/figures/tiny/003.F3.8_digits.png"
+    before = path.read_bytes()
+    scheduler.measure(run)
+    assert path.read_bytes() != before
+    assert path.with_name("003.F4.3_digits.png").is_file()
+
+
 def test_one_set_serves_every_defense(folder):
     study = _study(tiny_run(folder))
     path = study.models.store.root / "adversarial_sets"
