@@ -71,6 +71,7 @@ def _settle_framework(
 ) -> None:
     wishes = {target: decided_by(study, purifier, target) for target in targets}
     single = None if purifier in POOLED else targets[0]
+    limit = study.plan.attacked_through.get(purifier)
     study.settle(
         experiment,
         attack=attack,
@@ -79,6 +80,7 @@ def _settle_framework(
         depends_on={
             "targets": [study.models.target_recipe(target) for target in targets],
             **depends_on(study, purifier, targets),
+            **({"attacked_through": limit} if limit else {}),
         },
         measurements=[wish for named in wishes.values() for wish in named.values()],
         measure=lambda: decided_accuracy(

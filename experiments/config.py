@@ -162,6 +162,8 @@ class DatasetPlan:
         substitutes: the DenseNets whose adversarial images are transferred to it.
         retraining: how a target is retrained on purified images; ``None`` takes its own training.
         unpublished: purifiers that the zoo leaves out: ablations, made for one figure.
+        attacked_through: by purifier, how many test images are attacked through it, where its
+            gradient costs too much for all of them.
         sweep: KL weights of the sweep that settles ``kl_weight``, empty for none.
         sweep_training: how each run of the sweep is trained.
     """
@@ -178,6 +180,7 @@ class DatasetPlan:
     substitutes: tuple[ClassifierConfig, ...] = ()
     retraining: TrainingConfig | None = None
     unpublished: tuple[str, ...] = ()
+    attacked_through: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def classifiers(self) -> dict[str, ClassifierConfig]:

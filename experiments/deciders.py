@@ -82,7 +82,7 @@ def decided_accuracy(study: Study, purifier: str, images: np.ndarray, wishes: Wi
     Args:
         study: models and test labels.
         purifier: registry key.
-        images: the attacked test images.
+        images: the attacked test images, all of them or the first few.
         wishes: what is measured; the names are those of `decided_by`.
     """
     answers: dict[tuple[str, str], list[np.ndarray]] = {}
@@ -90,7 +90,7 @@ def decided_accuracy(study: Study, purifier: str, images: np.ndarray, wishes: Wi
         purified = study.purified(purifier, images, draw)
         for place, labels in _answers(study, purifier, purified, wishes, draw).items():
             answers.setdefault(place, []).append(labels)
-    truth = np.tile(study.data.test.labels, study.profile.num_draws)
+    truth = np.tile(study.data.test.labels[: len(images)], study.profile.num_draws)
     return {
         wish: accuracy(np.concatenate(answers[target, name]), truth)
         for target, named in wishes.items()

@@ -105,17 +105,20 @@ class Study:
             target: the target deployed behind a purifier without a pool; ``None`` for one with.
 
         Returns:
-            ``(n, height, width, channels)`` float32 in [0, 1].
+            ``(n, height, width, channels)`` float32 in [0, 1]: the test images, or as many of
+            them as the plan attacks through this purifier.
         """
+        limit = self.plan.attacked_through.get(purifier)
+        test = self.data.test.take(limit)
         if epsilon == 0:
-            return self.data.test.images
+            return test.images
         model = self.models.purifier(purifier)
         behind = [self.deployed(purifier, target)] if target else self.models.voters(purifier)
         hashes = [reproducibility.weights_hash(m) for m in (model, *behind)]
+        recipe = {"members": hashes, **({"limit": limit} if limit else {})}
         label = f"{attack_name} through {purifier}" + (f" on {target}" if target else "")
 
         def craft(epsilons: list[float], seed: int, progress: Callable) -> Crafted:
-            test = self.data.test
             straight = not model.differentiable
             members = [DefendedClassifier(model, [m], identity_gradient=straight) for m in behind]
             sets, _ = attack_random_member(
@@ -125,7 +128,7 @@ class Study:
             return sets
 
         return self._attacked(
-            ThreatModel.FRAMEWORK, attack_name, epsilon, {"members": hashes}, label, craft
+            ThreatModel.FRAMEWORK, attack_name, epsilon, recipe, label, craft, total=len(test)
         )
 
     def mixed_set(self, attack_name: str, epsilon: float) -> np.ndarray:
@@ -174,6 +177,7 @@ class Study:
         recipe: dict[str, Any],
         label: str,
         craft: Callable[[list[float], int, Callable], Crafted],
+        total: int | None = None,
     ) -> np.ndarray:
         """The stored set of one epsilon; an attack that has no epsilon is run for all at once."""
         attack = self.attack(attack_name)
@@ -190,8 +194,8 @@ class Study:
         def make() -> dict[str, np.ndarray]:
             reproducibility.set_seeds(seed)
             reach = "all epsilons" if whole_axis else f"epsilon {epsilon:g}"
-            total = len(self.data.test)
-            with fitting.progress_bar(total, f"{self.dataset}: {label}, {reach}", "image") as bar:
+            count = total or len(self.data.test)
+            with fitting.progress_bar(count, f"{self.dataset}: {label}, {reach}", "image") as bar:
                 made = craft(epsilons, seed, lambda done: bar.update(done - bar.n))
             return {f"epsilon_{e:g}": images for e, images in made.items()}
 
