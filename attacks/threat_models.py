@@ -37,7 +37,7 @@ class ThreatModel(enum.StrEnum):
     """Half of the images as in `oblivious`, half transferred from other classifiers."""
 
     FRAMEWORK = "framework"
-    """The purifier and the pool of voters; each image is made on one voter drawn at random."""
+    """The purifier and the classifiers behind it; of a pool, one is drawn at random per image."""
 
     ADAPTIVE = "adaptive"
     """Everything, end to end through the purifier, with BPDA and EOT where they are needed."""
@@ -55,7 +55,7 @@ _KNOWLEDGE = {
     ThreatModel.OBLIVIOUS: "the target classifier with all weights, but not the defense",
     ThreatModel.TRANSFER: "only a substitute classifier trained apart",
     ThreatModel.MIXED: "half of the images oblivious, half transferred from other classifiers",
-    ThreatModel.FRAMEWORK: "the purifier and the voters, of which one is drawn for each image",
+    ThreatModel.FRAMEWORK: "the purifier and a classifier behind it (from a pool, a random one)",
     ThreatModel.ADAPTIVE: "everything, end to end through the purifier (BPDA, EOT where needed)",
     ThreatModel.SCORE: "only the outputs of the defended classifier",
 }
@@ -80,7 +80,7 @@ def attack_random_member(
     models: Sequence[keras.Model] | Callable[[int], keras.Model],
     images: np.ndarray,
     labels: np.ndarray,
-    epsilons: Sequence[float],
+    epsilons: Sequence[float | None],
     seed: int = 0,
     *,
     num_members: int | None = None,
@@ -168,7 +168,7 @@ def attack_mixed(
     substitutes: Sequence[keras.Model],
     images: np.ndarray,
     labels: np.ndarray,
-    epsilons: Sequence[float],
+    epsilons: Sequence[float | None],
     seed: int = 0,
     *,
     batch_size: int | None = None,
@@ -210,7 +210,7 @@ def _attack_members(
     members: np.ndarray,
     images: np.ndarray,
     labels: np.ndarray,
-    epsilons: Sequence[float],
+    epsilons: Sequence[float | None],
     seed: int,
     batch_size: int | None,
     progress: Callable[[int], None] | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
-from typing import Any, Self
+from typing import Any
 
 import keras
 
@@ -32,6 +32,10 @@ class AdversarialPurifier(Purifier):
     optimizer_names = ("generator_optimizer", "discriminator_optimizer")
     generator_names: tuple[str, ...] = ("generator",)
     discriminator_names: tuple[str, ...] = ("discriminator",)
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        cls.network_names = cls.generator_names + cls.discriminator_names
 
     @abc.abstractmethod
     def discriminator_losses(self, batch: Batch, training: bool = True) -> Losses:
@@ -136,22 +140,3 @@ class AdversarialPurifier(Purifier):
         discriminators = dict.fromkeys(self.discriminator_names)
         bare = type(self)(**{**self.get_config(), **generators, **discriminators})
         Purifier.save(bare, filepath, overwrite, **arguments)
-
-    def get_config(self) -> dict[str, Any]:
-        """The networks; a subclass adds its options."""
-        names = self.generator_names + self.discriminator_names
-        networks = {name: getattr(self, name) for name in names}
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            **{name: serialize(network) for name, network in networks.items()},
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Rebuilds the purifier from ``get_config``, with fresh weights."""
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in cls.generator_names + cls.discriminator_names
-        }
-        return cls(**{**config, **networks})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from keras import ops
 
 from defenses.batches import predict_in_batches, reset_seed_generators, validate_images
 from defenses.purifier import Purifier
+from models.layers import check_logits
 
 __all__ = ["RULES", "DefendedClassifier"]
 
@@ -43,6 +45,8 @@ class DefendedClassifier(keras.Model):
         identity_gradient: Whether a gradient passes the purifier as if it returned its input
             (BPDA with the identity), for one that does not differentiate. Values stay as they are,
             up to rounding.
+        num_draws: Purifications of each image whose probabilities are averaged; more than one
+            makes a gradient an expectation over the purifier's randomness (EOT).
         **kwargs: Name and dtype, as of any model.
 
     Call arguments:
@@ -54,7 +58,7 @@ class DefendedClassifier(keras.Model):
 
     Raises:
         ValueError: If the rule is unknown, there is no classifier, several for ``"single"``, the
-            models do not fit each other, or a classifier ends in a softmax.
+            models do not fit each other, a classifier ends in a softmax, or there is no draw.
     """
 
     def __init__(
@@ -63,14 +67,21 @@ class DefendedClassifier(keras.Model):
         classifiers: Sequence[keras.Model],
         rule: str = "single",
         identity_gradient: bool = False,
+        num_draws: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check_members(purifier, classifiers, rule)
+        if num_draws < 1:
+            raise ValueError(
+                f"Expected at least one draw, received {num_draws}. Use 1 for a deterministic "
+                "purifier."
+            )
         self.purifier = purifier
         self.classifiers = list(classifiers)
         self.rule = rule
         self.identity_gradient = bool(identity_gradient)
+        self.num_draws = int(num_draws)
         self.build((None, *self.image_shape))
 
     @property
@@ -95,15 +106,27 @@ class DefendedClassifier(keras.Model):
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Log-probabilities of a batch; see the class docstring."""
-        if self.purifier is not None:
-            purified = self.purifier(images, training=training)
-            if self.identity_gradient:
-                purified = images + ops.stop_gradient(purified - images)
-            images = purified
+        return _log_mean(
+            [
+                self._classify(self._purify(images, training), training)
+                for _ in range(self.num_draws)
+            ]
+        )
+
+    def _purify(self, images: Any, training: bool) -> Any:
+        """One draw of the purifier."""
+        if self.purifier is None:
+            return images
+        purified = self.purifier(images, training=training)
+        if self.identity_gradient:
+            return images + ops.stop_gradient(purified - images)
+        return purified
+
+    def _classify(self, images: Any, training: bool) -> Any:
+        """Log-probabilities by the rule."""
         logits = [classifier(images, training=training) for classifier in self.classifiers]
         if self.rule == "mean":
-            members = ops.stack([ops.log_softmax(member, axis=-1) for member in logits])
-            return ops.logsumexp(members, axis=0) - np.log(len(logits)).astype("float32")
+            return _log_mean([ops.log_softmax(member, axis=-1) for member in logits])
         return ops.log_softmax(sum(logits) / len(logits), axis=-1)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, int]:
@@ -144,6 +167,7 @@ class DefendedClassifier(keras.Model):
             "classifiers": [keras.saving.serialize_keras_object(c) for c in self.classifiers],
             "rule": self.rule,
             "identity_gradient": self.identity_gradient,
+            "num_draws": self.num_draws,
         }
 
     @classmethod
@@ -160,6 +184,14 @@ class DefendedClassifier(keras.Model):
                 "classifiers": [rebuild(nested) for nested in config["classifiers"]],
             }
         )
+
+
+def _log_mean(log_probabilities: list[Any]) -> Any:
+    """The logarithm of the mean of probabilities, each ``(batch, classes)``."""
+    if len(log_probabilities) == 1:
+        return log_probabilities[0]
+    total = ops.logsumexp(ops.stack(log_probabilities), axis=0)
+    return total - math.log(len(log_probabilities))
 
 
 def _check_members(
@@ -184,11 +216,4 @@ def _check_members(
             "all of them for the same data set."
         )
     for classifier in classifiers:
-        last = classifier.layers[-1]
-        activation = getattr(last, "activation", None)
-        if isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax:
-            raise ValueError(
-                f"Expected classifiers that end in logits, received {classifier.name!r}, which "
-                "ends in a softmax and would hide its gradient from an attack. Remove the "
-                "softmax."
-            )
+        check_logits(classifier)

@@ -8,12 +8,8 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from defenses.latent_search import (
-    Candidates,
-    descend_latents,
-    mean_squared_error,
-    nearest_candidates,
-)
+from defenses.latent_search import Candidates, descend_latents, nearest_candidates
+from defenses.losses import mean_squared_error_loss
 from defenses.registry import register
 from defenses.wasserstein_gan import WassersteinGAN
 from models.layers import LayerSeeds
@@ -152,7 +148,7 @@ class DefenseGAN(WassersteinGAN):
             momentum=self.momentum,
         )
         reconstructions = self.generator(moved, training=False)
-        errors = mean_squared_error(copies, reconstructions)
+        errors = mean_squared_error_loss(copies, reconstructions)
         return Candidates(
             ops.reshape(moved, (-1, num_restarts, self.latent_dim)),
             ops.reshape(reconstructions, (-1, num_restarts, *self.image_shape)),

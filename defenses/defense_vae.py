@@ -8,18 +8,18 @@ import keras
 from keras import ops
 
 from defenses.losses import binary_cross_entropy_loss, kl_divergence_loss
-from defenses.phases import Batch, Losses, Phase, step_objective
-from defenses.purifier import Purifier
+from defenses.phases import Batch, Losses, step_objective
 from defenses.registry import register
+from defenses.variational_purifier import VariationalPurifier
 from models.defense_vae_networks import defense_vae_decoder, defense_vae_encoder
-from models.layers import LayerSeeds, Sampling
+from models.layers import LayerSeeds
 
 __all__ = ["DefenseVAE"]
 
 
 @register("defense_vae")
 @keras.saving.register_keras_serializable(package="cleanroom")
-class DefenseVAE(Purifier):
+class DefenseVAE(VariationalPurifier):
     """Purifies by one pass through a variational autoencoder that has seen attacks.
 
     It is shown attacked images and asked for the clean ones, so it learns to take off
@@ -64,19 +64,13 @@ class DefenseVAE(Purifier):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        _check_networks(encoder, decoder)
         if not kl_weight >= 0:
             raise ValueError(
                 f"Expected kl_weight of at least 0, received {kl_weight}. Use 0 to switch the "
                 "divergence off."
             )
-        self.encoder = encoder
-        self.decoder = decoder
+        super().__init__(encoder, decoder, mean_latent=True, seed=seed, **kwargs)
         self.kl_weight = float(kl_weight)
-        self.seed = int(seed)
-        self.sampling = Sampling(seed=self.seed, name="sampling")
-        self.finish_building()
 
     @classmethod
     def for_images(
@@ -108,17 +102,6 @@ class DefenseVAE(Purifier):
         noise_seed = LayerSeeds(seed, "defense_vae_latent").next()
         return cls(encoder, decoder, seed=noise_seed, **arguments)
 
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """``(height, width, channels)`` of the images."""
-        return tuple(self.encoder.input_shape[1:])
-
-    def call(self, images: Any, training: bool = False) -> Any:
-        """Purifies images; see the class."""
-        z_mean, z_log_var = self.encoder(images, training=training)
-        latent = self.sampling([z_mean, z_log_var]) if training else z_mean
-        return self.decoder(latent, training=training)
-
     def vae_losses(self, batch: Batch, training: bool = True) -> Losses:
         """The losses of one batch of pairs.
 
@@ -144,33 +127,10 @@ class DefenseVAE(Purifier):
             "kl_loss": kl,
         }
 
-    def compile(
-        self,
-        optimizer: keras.optimizers.Optimizer | str | None = None,
-        *,
-        run_eagerly: bool = False,
-        jit_compile: bool | str = "auto",
-        steps_per_execution: int = 1,
-    ) -> None:
-        """Takes the one optimizer of encoder and decoder.
-
-        Args:
-            optimizer: ``None`` is the code's: Adam at rate 0.0005.
-            run_eagerly: Whether to run steps without compiling them.
-            jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
-            steps_per_execution: Batches per compiled call.
-        """
-        super().compile(
-            keras.optimizers.Adam(5e-4) if optimizer is None else optimizer,
-            run_eagerly=run_eagerly,
-            jit_compile=jit_compile,
-            steps_per_execution=steps_per_execution,
-        )
-
-    def phases(self) -> list[Phase]:
-        """One phase: encoder and decoder move together."""
-        variables = self.encoder.trainable_variables + self.decoder.trainable_variables
-        return [Phase("vae", self.vae_losses, variables, self.optimizer)]
+    @classmethod
+    def default_optimizer(cls) -> keras.optimizers.Optimizer:
+        """The code's: Adam at rate 0.0005."""
+        return keras.optimizers.Adam(5e-4)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One joint update of encoder and decoder (Li and Ji, 2019).
@@ -201,32 +161,4 @@ class DefenseVAE(Purifier):
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the purifier, its networks included."""
-        return {
-            **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
-            "kl_weight": self.kl_weight,
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Rebuilds the purifier from ``get_config``, with fresh weights."""
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("encoder", "decoder")
-        }
-        return cls(**{**config, **networks})
-
-
-def _check_networks(encoder: keras.Model, decoder: keras.Model) -> None:
-    """Raises a ValueError unless the decoder continues the encoder and ends where it began."""
-    mean_shape, log_var_shape = encoder.output_shape
-    fits = mean_shape == log_var_shape == decoder.input_shape
-    if not fits or encoder.input_shape != decoder.output_shape:
-        raise ValueError(
-            "Expected an encoder from images to two latent vectors and a decoder from one back "
-            f"to images, received {encoder.input_shape} to {encoder.output_shape} and "
-            f"{decoder.input_shape} to {decoder.output_shape}. Build both for the same image "
-            "shape, latent_dim and width."
-        )
+        return {**super().get_config(), "kl_weight": self.kl_weight}

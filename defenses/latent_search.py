@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from defenses.losses import mean_squared_error_loss
 from defenses.wasserstein_losses import input_gradient
 
-__all__ = ["Candidates", "descend_latents", "mean_squared_error", "nearest_candidates"]
+__all__ = ["Candidates", "descend_latents", "nearest_candidates"]
 
 DECAY_START = 0.8
 """Fraction of the steps of a search after which the learning rate falls."""
@@ -31,23 +32,6 @@ class Candidates(NamedTuple):
     latents: Any
     reconstructions: Any
     errors: Any
-
-
-def mean_squared_error(images: Any, reconstructions: Any) -> Any:
-    """Squared error, averaged over pixels and channels.
-
-    **Reference**: PuVAE, eq. 6.
-    **Differs from the paper**: the equation sums; the public code of Defense-GAN, whose learning
-    rate belongs to it, averages.
-
-    Args:
-        images: ``(batch, height, width, channels)`` in [0, 1].
-        reconstructions: Same shape and range.
-
-    Returns:
-        ``(batch,)`` in [0, 1].
-    """
-    return ops.mean(ops.square(reconstructions - images), axis=(1, 2, 3))
 
 
 def descend_latents(
@@ -79,7 +63,7 @@ def descend_latents(
     first_decayed = math.ceil(DECAY_START * num_steps)
 
     def errors(candidates: Any) -> Any:
-        return mean_squared_error(images, generator(candidates, training=False))
+        return mean_squared_error_loss(images, generator(candidates, training=False))
 
     def step(index: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
         candidates, velocity = state

@@ -17,6 +17,7 @@ __all__ = [
     "binary_cross_entropy_loss",
     "kl_divergence_loss",
     "laplacian_of_gaussian_kernel",
+    "mean_squared_error_loss",
     "reconstruction_loss",
     "spatial_frequency_loss",
     "to_grey",
@@ -47,6 +48,24 @@ def reconstruction_loss(images: Any, reconstructions: Any) -> Any:
         ``(batch,)``, from 0 to half the number of values of an image.
     """
     return 0.5 * ops.sum(ops.square(reconstructions - images), axis=(1, 2, 3))
+
+
+def mean_squared_error_loss(images: Any, reconstructions: Any) -> Any:
+    """Squared error, averaged over pixels and channels.
+
+    **Reference**: Dissertation, ch. 5.3.2, eq. 5.3.2, which the text calls a mean square error;
+    PuVAE, eq. 6, the error that Defense-GAN searches with.
+    **Differs from the paper**: PuVAE's equation sums; the public code of Defense-GAN, whose
+    learning rate belongs to it, averages.
+
+    Args:
+        images: ``(batch, height, width, channels)`` in [0, 1].
+        reconstructions: Same shape and range.
+
+    Returns:
+        ``(batch,)`` in [0, 1].
+    """
+    return ops.mean(ops.square(reconstructions - images), axis=(1, 2, 3))
 
 
 def binary_cross_entropy_loss(images: Any, reconstructions: Any) -> Any:

@@ -49,6 +49,7 @@ class MagNet(Purifier):
     """
 
     batch_keys = ("clean",)
+    network_names = ("autoencoder",)
     loss_names = ("loss", "reconstruction_loss", "activity_loss")
 
     def __init__(
@@ -181,17 +182,10 @@ class MagNet(Purifier):
         """What rebuilds the purifier, its network included."""
         return {
             **super().get_config(),
-            "autoencoder": keras.saving.serialize_keras_object(self.autoencoder),
             "training_noise": self.training_noise,
             "activity_weight": self.activity_weight,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Rebuilds the purifier from ``get_config``, with fresh weights."""
-        network = keras.saving.deserialize_keras_object(config["autoencoder"], custom_objects)
-        return cls(**{**config, "autoencoder": network})
 
 
 def _check_autoencoder(autoencoder: keras.Model) -> None:

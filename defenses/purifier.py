@@ -10,9 +10,7 @@ saved purifier loads and purifies on any Keras backend.
 from __future__ import annotations
 
 import abc
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import keras
@@ -21,16 +19,18 @@ from keras import ops
 
 from defenses.batches import predict_in_batches, reset_seed_generators, validate_images
 from defenses.phases import Batch, Losses, Phase, step_objective
+from defenses.saving import CompositeModel
 
 __all__ = ["Phase", "Purifier"]
 
 
-class Purifier(keras.Model, abc.ABC):
+class Purifier(CompositeModel, abc.ABC):
     """Maps images to images; every defense that cleans its input derives from it.
 
     A subclass makes its networks in ``__init__``, ends it with ``finish_building()``, and gives
-    ``call``, ``image_shape``, ``for_images``, ``get_config`` and ``from_config``. One that trains
-    also gives ``loss_names``, loss methods, ``phases`` and an explicit ``train_step``.
+    ``call``, ``image_shape``, ``for_images``, the ``network_names`` it is saved with and, in
+    ``get_config``, its options. One that trains also gives ``loss_names``, loss methods,
+    ``phases`` and an explicit ``train_step``.
 
     Training data. ``fit(dataset)`` takes a ``keras.utils.PyDataset`` whose items are dicts keyed
     by ``batch_keys`` (or one-element tuples of such a dict), or a dict of arrays:
@@ -143,6 +143,13 @@ class Purifier(keras.Model, abc.ABC):
             )
         return np.clip(purified, 0.0, 1.0).astype("float32", copy=False)
 
+    def attack_surrogate(self) -> Purifier:
+        """A purifier on the same networks that an attack should differentiate in its place.
+
+        Itself, unless a subclass has a choice inside through which no gradient flows.
+        """
+        return self
+
     def reset_randomness(self, seed: int) -> None:
         """Restarts every random stream of the purifier (sampling, dropout) from one seed."""
         reset_seed_generators(self, seed)
@@ -153,9 +160,14 @@ class Purifier(keras.Model, abc.ABC):
         """The updates of one training step, in order; none for a purifier without training."""
         return []
 
+    @classmethod
+    def default_optimizer(cls) -> keras.optimizers.Optimizer:
+        """What ``compile`` takes where nothing is passed; a subclass gives its published one."""
+        return keras.optimizers.Adam()
+
     def compile(  # the signature is Keras's, less what a purifier fixes itself
         self,
-        optimizer: keras.optimizers.Optimizer | str = "adam",
+        optimizer: keras.optimizers.Optimizer | str | None = None,
         *,
         run_eagerly: bool = False,
         jit_compile: bool | str = "auto",
@@ -166,13 +178,14 @@ class Purifier(keras.Model, abc.ABC):
         A subclass with several optimizers stores each under its name first and passes one on.
 
         Args:
-            optimizer: A Keras optimizer, or the name of one.
+            optimizer: A Keras optimizer, or the name of one; ``None`` is ``default_optimizer()``.
+                One given clips gradients as it was made to.
             run_eagerly: Whether to run steps without compiling them.
             jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
             steps_per_execution: Batches per compiled call.
         """
         super().compile(
-            optimizer=optimizer,
+            optimizer=self.default_optimizer() if optimizer is None else optimizer,
             run_eagerly=run_eagerly,
             jit_compile=jit_compile,
             steps_per_execution=steps_per_execution,
@@ -254,47 +267,3 @@ class Purifier(keras.Model, abc.ABC):
     def metrics(self) -> list[keras.metrics.Metric]:
         """One mean per loss; Keras resets them at the start of each epoch."""
         return list(self._loss_trackers.values())
-
-    # ------------------------------------------------------------------ saving
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """Nothing: a saved purifier carries no optimizer."""
-        return {}
-
-    def save(
-        self, filepath: str | os.PathLike[str], overwrite: bool = True, **arguments: Any
-    ) -> None:
-        """Writes the purifier alone, without optimizers, to one ``.keras`` file.
-
-        ``keras.saving.load_model(path, compile=False)`` reads it back in safe mode, once
-        ``defenses`` is imported. The file is written beside its place and moved there whole, so
-        an interrupted call leaves no unreadable file.
-
-        Args:
-            filepath: Where to write; ends in ``.keras``.
-            overwrite: Whether an existing file may be replaced.
-            **arguments: Passed on to Keras.
-
-        Raises:
-            ValueError: If the path does not end in ``.keras``, or is taken and ``overwrite`` is
-                False.
-        """
-        path = Path(filepath)
-        if path.suffix != ".keras":
-            raise ValueError(
-                f"Expected a path that ends in .keras, received {str(path)!r}. Other formats "
-                "load without Keras's safe mode."
-            )
-        if path.exists() and not overwrite:
-            raise ValueError(
-                f"Expected a free path, received {str(path)!r}, which exists. Pass "
-                "overwrite=True to replace it."
-            )
-        bare = type(self).from_config(self.get_config())
-        bare.set_weights(self.get_weights())
-        beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
-        try:
-            keras.saving.save_model(bare, beside, **arguments)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)

@@ -68,6 +68,7 @@ class PuVAE(Purifier):
     """
 
     batch_keys = ("clean", "label")
+    network_names = ("encoder", "decoder")
     loss_names = ("loss", "reconstruction_loss", "kl_loss", "cross_entropy_loss")
 
     def __init__(
@@ -172,6 +173,23 @@ class PuVAE(Purifier):
         projection = self.project(images, training=training)
         return purified_images(projection, self.soft_min_temperature)
 
+    def attack_surrogate(self, soft_min_temperature: float | None = None) -> PuVAE:
+        """A purifier on the same networks whose choice of the candidate has a gradient.
+
+        Args:
+            soft_min_temperature: The T of the mixture; ``None`` keeps the choice, as a constant.
+
+        Returns:
+            One on the same networks, without a source classifier.
+        """
+        options = {
+            name: value
+            for name, value in self.get_config().items()
+            if name not in self.network_names
+        }
+        options |= {"soft_min_temperature": soft_min_temperature, "name": f"{self.name}_surrogate"}
+        return type(self)(self.encoder, self.decoder, **options)
+
     def _sample(self, z_mean: Any, z_deviation: Any, scale: float) -> Any:
         """Draws latent vectors with ``scale`` times the encoded deviation (eqs. 12-13)."""
         if scale == 0:
@@ -255,8 +273,6 @@ class PuVAE(Purifier):
         """What rebuilds the purifier, its networks included, its source classifier not."""
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
             "reconstruction_weight": self.reconstruction_weight,
             "kl_weight": self.kl_weight,
             "cross_entropy_weight": self.cross_entropy_weight,
@@ -264,15 +280,6 @@ class PuVAE(Purifier):
             "soft_min_temperature": self.soft_min_temperature,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Rebuilds the purifier from ``get_config``, with fresh weights."""
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("encoder", "decoder")
-        }
-        return cls(**{**config, **networks})
 
 
 def _check_numbers(weights: tuple[float, ...], scale: float, temperature: float | None) -> None:

@@ -9,11 +9,11 @@ import keras
 from keras import ops
 
 from defenses.losses import kl_divergence_loss, reconstruction_loss, spatial_frequency_loss
-from defenses.phases import Batch, Losses, Phase, step_objective
-from defenses.purifier import Purifier
+from defenses.phases import Batch, Losses, step_objective
 from defenses.registry import register
+from defenses.variational_purifier import VariationalPurifier
 from models.autoencoders import sfl_vae_decoder, sfl_vae_encoder
-from models.layers import LayerSeeds, Sampling
+from models.layers import LayerSeeds
 
 __all__ = ["GRADIENT_CLIP_NORM", "SFLVAE"]
 
@@ -24,7 +24,7 @@ GRADIENT_CLIP_NORM = 5.0
 @register("non_sfl_vae", sfl_weight=0.0)
 @register("sfl_vae")
 @keras.saving.register_keras_serializable(package="cleanroom")
-class SFLVAE(Purifier):
+class SFLVAE(VariationalPurifier):
     """Purifies by one pass through a variational autoencoder trained on clean images.
 
     What the latent distribution of clean images cannot express, such as a perturbation, is lost
@@ -49,8 +49,7 @@ class SFLVAE(Purifier):
         sfl_weight: Weight of the spatial frequency loss; 0 is the ablation.
         sigmas: Scales of the Laplacian of Gaussian, in pixels.
         mean_latent: Whether a purification takes the latent mean instead of a sample. Training
-            samples in either case. Fixed for the life of the model, because compiled functions
-            would not notice a change: build a second purifier on the same networks instead.
+            samples in either case; see the base class.
         seed: Starts the latent noise.
         **kwargs: Name and dtype, as of any model.
 
@@ -74,24 +73,17 @@ class SFLVAE(Purifier):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        _check_networks(encoder, decoder)
         weights = (reconstruction_weight, kl_weight, sfl_weight)
         if not all(weight >= 0 for weight in weights):
             raise ValueError(
                 f"Expected weights of at least 0, received reconstruction_weight, kl_weight, "
                 f"sfl_weight = {weights}. Use 0 to switch a loss off."
             )
-        self.encoder = encoder
-        self.decoder = decoder
+        super().__init__(encoder, decoder, mean_latent=mean_latent, seed=seed, **kwargs)
         self.reconstruction_weight = float(reconstruction_weight)
         self.kl_weight = float(kl_weight)
         self.sfl_weight = float(sfl_weight)
         self.sigmas = tuple(float(sigma) for sigma in sigmas)
-        self._mean_latent = bool(mean_latent)
-        self.seed = int(seed)
-        self.sampling = Sampling(seed=self.seed, name="sampling")
-        self.finish_building()
 
     @classmethod
     def for_images(
@@ -135,28 +127,6 @@ class SFLVAE(Purifier):
         )
         return cls(encoder, decoder, seed=LayerSeeds(seed, "sfl_vae_latent").next(), **arguments)
 
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """``(height, width, channels)`` of the images."""
-        return tuple(self.encoder.input_shape[1:])
-
-    @property
-    def mean_latent(self) -> bool:
-        """Whether a purification takes the latent mean instead of a sample."""
-        return self._mean_latent
-
-    @property
-    def is_stochastic(self) -> bool:  # type: ignore[override]
-        """True unless the latent mean is taken."""
-        return not self._mean_latent
-
-    def call(self, images: Any, training: bool = False) -> Any:
-        """Purifies images; see the base class for shapes and ranges."""
-        z_mean, z_log_var = self.encoder(images, training=training)
-        use_mean = self._mean_latent and not training
-        latent = z_mean if use_mean else self.sampling([z_mean, z_log_var])
-        return self.decoder(latent, training=training)
-
     def vae_losses(self, batch: Batch, training: bool = True) -> Losses:
         """The losses of eq. 3.3.5 for one batch.
 
@@ -185,37 +155,10 @@ class SFLVAE(Purifier):
             "sfl_loss": sfl,
         }
 
-    def compile(
-        self,
-        optimizer: keras.optimizers.Optimizer | str | None = None,
-        *,
-        run_eagerly: bool = False,
-        jit_compile: bool | str = "auto",
-        steps_per_execution: int = 1,
-    ) -> None:
-        """Takes the one optimizer of encoder and decoder.
-
-        Args:
-            optimizer: ``None`` is Adam at rate 0.001, clipped to ``GRADIENT_CLIP_NORM``. An
-                optimizer given clips as it was made to: pass ``global_clipnorm`` to its
-                constructor.
-            run_eagerly: Whether to run steps without compiling them.
-            jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
-            steps_per_execution: Batches per compiled call.
-        """
-        if optimizer is None:
-            optimizer = keras.optimizers.Adam(1e-3, global_clipnorm=GRADIENT_CLIP_NORM)
-        super().compile(
-            optimizer,
-            run_eagerly=run_eagerly,
-            jit_compile=jit_compile,
-            steps_per_execution=steps_per_execution,
-        )
-
-    def phases(self) -> list[Phase]:
-        """One phase: encoder and decoder move together."""
-        variables = self.encoder.trainable_variables + self.decoder.trainable_variables
-        return [Phase("vae", self.vae_losses, variables, self.optimizer)]
+    @classmethod
+    def default_optimizer(cls) -> keras.optimizers.Optimizer:
+        """Adam at rate 0.001, clipped to ``GRADIENT_CLIP_NORM``."""
+        return keras.optimizers.Adam(1e-3, global_clipnorm=GRADIENT_CLIP_NORM)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One joint update of encoder and decoder (dissertation, ch. 3.3.1-3.3.2).
@@ -249,34 +192,9 @@ class SFLVAE(Purifier):
         """What rebuilds the purifier, its networks included."""
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
             "reconstruction_weight": self.reconstruction_weight,
             "kl_weight": self.kl_weight,
             "sfl_weight": self.sfl_weight,
             "sigmas": list(self.sigmas),
             "mean_latent": self._mean_latent,
-            "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Rebuilds the purifier from ``get_config``, with fresh weights."""
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("encoder", "decoder")
-        }
-        return cls(**{**config, **networks})
-
-
-def _check_networks(encoder: keras.Model, decoder: keras.Model) -> None:
-    """Raises a ValueError unless the decoder continues the encoder and ends where it began."""
-    mean_shape, log_var_shape = encoder.output_shape
-    fits = mean_shape == log_var_shape == decoder.input_shape
-    if not fits or encoder.input_shape != decoder.output_shape:
-        raise ValueError(
-            "Expected an encoder from images to two latent vectors and a decoder from one back "
-            f"to images, received {encoder.input_shape} to {encoder.output_shape} and "
-            f"{decoder.input_shape} to {decoder.output_shape}. Build both for the same image "
-            "shape, latent_dim and width."
-        )

@@ -15,25 +15,8 @@ __all__ = [
     "code_perplexity",
     "codebook_loss",
     "encoder_loss",
-    "mean_squared_error_loss",
     "used_code_share",
 ]
-
-
-def mean_squared_error_loss(images: Any, reconstructions: Any) -> Any:
-    """Squared error, averaged over pixels and channels.
-
-    **Reference**: Dissertation, ch. 5.3.2, eq. 5.3.2.
-    **Differs from the paper**: nothing; the text calls it a mean square error.
-
-    Args:
-        images: ``(batch, height, width, channels)`` in [0, 1].
-        reconstructions: Same shape and range.
-
-    Returns:
-        ``(batch,)`` in [0, 1].
-    """
-    return _mean_square(reconstructions - images)
 
 
 def encoder_loss(features: Any, codes: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from defenses.feature_diagnostics import network_outputs
+from defenses.losses import mean_squared_error_loss
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.purifier import Purifier
 from defenses.registry import register
@@ -18,7 +19,6 @@ from defenses.vq_losses import (
     code_perplexity,
     codebook_loss,
     encoder_loss,
-    mean_squared_error_loss,
     used_code_share,
 )
 from models.vector_quantizer import VectorQuantizer
@@ -71,6 +71,7 @@ class VQUNet(Purifier):
     """
 
     batch_keys = ("clean", "label")
+    network_names = ("network",)
     loss_names = (
         "loss",
         "reconstruction_loss",
@@ -249,18 +250,11 @@ class VQUNet(Purifier):
         """What rebuilds the purifier, its network included."""
         return {
             **super().get_config(),
-            "network": keras.saving.serialize_keras_object(self.network),
             "reconstruction_weight": self.reconstruction_weight,
             "encoder_weight": self.encoder_weight,
             "codebook_rate": self.codebook_rate,
             "ema_source": self.ema_source,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Rebuilds the purifier from ``get_config``, with fresh weights."""
-        network = keras.saving.deserialize_keras_object(config["network"], custom_objects)
-        return cls(**{**config, "network": network})
 
 
 def _check_network(network: keras.Model) -> bool:

@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,6 +94,21 @@ def load_keras_model(path: str | Path, sha256: str | None = None) -> keras.Model
         raise ValueError(f"{path} is not a readable Keras model: {error}") from error
 
 
+def save_deflated(model: keras.Model, path: Path) -> None:
+    """Saves a model as a ``.keras`` file whose members are compressed, which Keras leaves out."""
+    plain_path = path.with_name(f".stored-{path.name}")
+    try:
+        model.save(plain_path)
+        with (
+            zipfile.ZipFile(plain_path) as stored,
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as deflated,
+        ):
+            for name in stored.namelist():
+                deflated.writestr(name, stored.read(name))
+    finally:
+        plain_path.unlink(missing_ok=True)
+
+
 class ArtifactStore:
     """Stores arrays and models under the hash of everything that made them.
 
@@ -141,7 +157,7 @@ class ArtifactStore:
         """The stored model of `recipe`, from ``make()`` if it is not there yet."""
 
         def save(folder: Path, made: keras.Model) -> None:
-            made.save(folder / MODEL)
+            save_deflated(made, folder / MODEL)
 
         return self._get_or_make(
             kind, recipe, make, save, lambda folder: load_keras_model(folder / MODEL)

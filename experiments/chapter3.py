@@ -84,7 +84,7 @@ def _settle_framework(
         },
         measurements=[wish for named in wishes.values() for wish in named.values()],
         measure=lambda: decided_accuracy(
-            study, purifier, study.framework_set(purifier, attack, epsilon, single), wishes
+            study, purifier, study.sets.framework(purifier, attack, epsilon, single), wishes
         ),
     )
 

@@ -54,7 +54,7 @@ def _settle_wide_resnet(study: Study, experiment: str, attack: str, epsilon: flo
     )
 
     def images() -> np.ndarray:
-        return study.data.test.images if attack == "none" else study.mixed_set(attack, epsilon)
+        return study.data.test.images if attack == "none" else study.sets.mixed(attack, epsilon)
 
     def measure_undefended() -> Measured:
         labels = classifier_labels(models.target(WIDE_RESNET), images(), WIDE_RESNET)

@@ -80,20 +80,36 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """A classifier of `models.registry` and how it is trained."""
+    """A classifier of `models.registry` and how it is trained.
+
+    Args:
+        architecture: registry key.
+        training: sizes and schedule.
+        width: factor on every hidden channel count.
+        depth: blocks per stage, ``None`` for the published number.
+        adversarial_epsilon: budget of FGSM adversarial training, ``None`` for clean images alone.
+    """
 
     architecture: str
     training: TrainingConfig
     width: float = 1.0
     depth: int | None = None
+    adversarial_epsilon: float | None = dataclasses.field(default=None, metadata=LATER)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """An attack of `attacks.registry` and its hyper-parameters."""
+    """An attack of `attacks.registry` and its hyper-parameters.
+
+    Args:
+        name: registry key.
+        hyperparameters: as the attack's constructor takes them.
+        targeted: whether it leads to a drawn wrong label instead of away from the true one.
+    """
 
     name: str
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    targeted: bool = dataclasses.field(default=False, metadata=LATER)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +135,7 @@ class PurifierConfig:
         width: factor on every hidden channel count.
         arguments: passed to the purifier's ``for_images``.
         copies: the adversarial images of a purifier that trains on them.
+        source: the trained classifier that a purifier asks while it is trained.
     """
 
     name: str
@@ -126,6 +143,7 @@ class PurifierConfig:
     width: float = 1.0
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     copies: AttackedCopies | None = dataclasses.field(default=None, metadata=LATER)
+    source: str | None = dataclasses.field(default=None, metadata=LATER)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +163,44 @@ class DecisionConfig:
     backoff: bool = False
     table_source: str = "train"
     table_limit: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PuVAEPlan:
+    """The experiments of the PuVAE paper on one data set.
+
+    Args:
+        classifiers: two of them, by the name rows carry. Each is attacked as a target, and is the
+            source of the PuVAE that guards the other.
+        epsilon: budget of FGSM and iFGSM, and of adversarial training.
+        substitute: the classifier that an attacker without weights learns.
+        substitute_training: hyper-parameters of `attacks.substitute.SubstituteTraining`.
+        coefficients: weights of reconstruction, divergence and cross-entropy in Figure 7, row by
+            row; the last are those of PuVAE itself.
+        num_draws: draws that the adaptive attacker's gradient averages over.
+        soft_min_temperature: of the adaptive attacker's mixture of candidates.
+        searches: numbers of steps of Defense-GAN that Figure 9 measures.
+        timed: which sizes Table 7 times: ``"published"``, or ``"trained"`` for this profile's.
+    """
+
+    classifiers: Mapping[str, ClassifierConfig]
+    epsilon: float
+    substitute: ClassifierConfig
+    substitute_training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    coefficients: tuple[tuple[float, float, float], ...] = ()
+    num_draws: int = 1
+    soft_min_temperature: float = 0.02
+    searches: tuple[int, ...] = ()
+    timed: str = "published"
+
+    def source_of(self, target: str) -> str:
+        """The classifier that PuVAE is trained with where `target` stands behind it."""
+        (source,) = (name for name in self.classifiers if name != target)
+        return source
+
+    def hardened(self, target: str) -> str:
+        """The name of `target` after adversarial training."""
+        return f"{target}_adversarial"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,14 +237,20 @@ class DatasetPlan:
     retraining: TrainingConfig | None = None
     unpublished: tuple[str, ...] = ()
     attacked_through: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    puvae: PuVAEPlan | None = None
 
     @property
     def classifiers(self) -> dict[str, ClassifierConfig]:
-        """Every classifier trained on clean images, by the name rows carry."""
+        """Every classifier that is not trained on purified images, by the name rows carry."""
         named = dict(self.targets)
         if self.wide_resnet:
             named[WIDE_RESNET] = self.wide_resnet
-        return named | {f"substitute_{i}": config for i, config in enumerate(self.substitutes)}
+        named |= {f"substitute_{i}": config for i, config in enumerate(self.substitutes)}
+        if self.puvae:
+            for name, config in self.puvae.classifiers.items():
+                hardened = dataclasses.replace(config, adversarial_epsilon=self.puvae.epsilon)
+                named |= {name: config, self.puvae.hardened(name): hardened}
+        return named
 
     def pool(self, purifier: str) -> tuple[ClassifierConfig, ...]:
         """The voters behind `purifier`."""

@@ -38,7 +38,7 @@ def settle_oblivious(
         threat_model=ThreatModel.OBLIVIOUS.value,
         depends_on={"target": study.models.target_recipe(target), **inputs},
         measurements=wishes.values(),
-        measure=lambda: measure(study.oblivious_set(target, attack, epsilon)),
+        measure=lambda: measure(study.sets.oblivious(target, attack, epsilon)),
     )
 
 

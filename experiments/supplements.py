@@ -68,7 +68,7 @@ def example_images(study: Study, experiment: str) -> None:
         return
     target = RECONSTRUCTION_TARGET
     epsilon = min(study.profile.epsilons, key=lambda e: abs(e - EXAMPLE_EPSILON))
-    attacked = study.oblivious_set(target, "pgd", epsilon)
+    attacked = study.sets.oblivious(target, "pgd", epsilon)
     purified = study.purified(PURIFIER, attacked)
     votes = study.vote(vote_predictions(study.models, PURIFIER, purified))
     says = classifier_labels(study.models.target(target), attacked, f"target {target}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from defenses.adversarial_training import FGSMAdversarialTraining
 from defenses.purifier import Purifier
 from defenses.registry import get_purifier
 from experiments import fitting, reproducibility, zoo
@@ -18,10 +18,12 @@ from experiments.artifacts import ArtifactStore
 from experiments.attacked_copies import attacked_copies
 from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
 from experiments.datasets import Batches, Dataset, Split
+from experiments.inference import classifier_labels
+from experiments.recipes import Recipes
 from models.registry import build_classifier
 
 
-class TrainedModels:
+class TrainedModels(Recipes):
     """The targets, purifiers, voters and retrained targets of one plan.
 
     Each is trained when first asked for, stored under the hash of its recipe (configuration,
@@ -44,53 +46,8 @@ class TrainedModels:
         seed: int,
         published: Path | None = None,
     ) -> None:
-        self.plan, self.data, self.store, self.seed = plan, data, store, seed
-        self.published = published
-
-    # -- recipes: everything that made a model, known before it is trained ------------------
-
-    def recipe(self, config: Any, **inputs: Any) -> dict[str, Any]:
-        """What a model of this plan is made from."""
-        dataset = dataclasses.replace(self.plan.dataset, test_limit=None)
-        return {
-            "config": config,
-            "dataset": dataset,
-            "checksum": self.data.checksum,
-            "seed": self.seed,
-            **inputs,
-        }
-
-    def target_recipe(self, name: str) -> dict[str, Any]:
-        """The recipe of a classifier of `DatasetPlan.classifiers`."""
-        return self.recipe(_named(self.plan.classifiers, name, "classifier"))
-
-    def purifier_recipe(self, name: str) -> dict[str, Any]:
-        """The recipe of purifier `name`, with the target whose attacked images it trains on."""
-        config: PurifierConfig = _named(self.plan.purifiers, name, "purifier")
-        attacked = {"target": self.target_recipe(config.copies.target)} if config.copies else {}
-        return self.recipe(config, **attacked)
-
-    def voter_recipe(self, purifier: str, index: int) -> dict[str, Any]:
-        """The recipe of the voter at `index` of the pool behind `purifier`."""
-        return self.recipe(
-            self.plan.pool(purifier)[index], index=index, purifier=self.purifier_recipe(purifier)
-        )
-
-    def pool_recipes(self, purifier: str) -> list[dict[str, Any]]:
-        """The recipes of the whole pool behind `purifier`."""
-        return [self.voter_recipe(purifier, i) for i in range(len(self.plan.pool(purifier)))]
-
-    def retrained_recipe(self, purifier: str, name: str) -> dict[str, Any]:
-        """The recipe of target `name`, trained on what `purifier` makes of its images."""
-        config: ClassifierConfig = _named(self.plan.classifiers, name, "classifier")
-        training = self.plan.retraining or config.training
-        return self.recipe(
-            dataclasses.replace(config, training=training),
-            retrained=name,
-            purifier=self.purifier_recipe(purifier),
-        )
-
-    # -- models -----------------------------------------------------------------------------
+        super().__init__(plan, data, seed)
+        self.store, self.published = store, published
 
     @functools.cache  # noqa: B019  one object lives as long as a run
     def target(self, name: str) -> keras.Model:
@@ -123,6 +80,7 @@ class TrainedModels:
                 width=config.width,
                 seed=seed,
                 **config.arguments,
+                **({"source_classifier": self.target(config.source)} if config.source else {}),
             )
             split = self.data.train.take(config.training.train_limit)
             batches = Batches(
@@ -211,6 +169,41 @@ class TrainedModels:
             split = Split(purified, self.data.train.labels[: len(purified)])
         return self._classifier(kind, recipe, split, label, seed_name)
 
+    @functools.cache  # noqa: B019
+    def substitute(self, name: str) -> keras.Model:
+        """A classifier learnt from the answers of target `name` to the attacker's own images."""
+        recipe = self.substitute_recipe(name)
+
+        def make() -> keras.Model:
+            seed = reproducibility.derive_seed(self.seed, self.data.name, f"substitute of {name}")
+            reproducibility.set_seeds(seed)
+            target, training = self.target(name), self.substitute_training
+            model = self._built(recipe["config"], seed)
+            label = f"{self.data.name}: substitute of {name}"
+            with fitting.progress_bar(training.num_rounds, label, "round") as bar:
+                training(
+                    model,
+                    lambda images: classifier_labels(target, images, f"queries to {name}"),
+                    self.data.validation.images,
+                    seed=seed,
+                    progress=lambda done: bar.update(done - bar.n),
+                )
+            return model
+
+        checkpoint = self.store.checkpoint_path("substitutes", recipe)
+        return self._stored("substitutes", recipe, make, checkpoint)
+
+    def _built(self, config: ClassifierConfig, seed: int) -> keras.Model:
+        """A classifier with fresh weights."""
+        return build_classifier(
+            config.architecture,
+            self.data.input_shape,
+            self.data.num_classes,
+            width=config.width,
+            depth=config.depth,
+            seed=seed,
+        )
+
     def _classifier(
         self, kind: str, recipe: dict[str, Any], split: Split, label: str, seed_name: str
     ) -> keras.Model:
@@ -221,23 +214,19 @@ class TrainedModels:
         def make() -> keras.Model:
             seed = reproducibility.derive_seed(self.seed, self.data.name, seed_name)
             reproducibility.set_seeds(seed)
-            model = build_classifier(
-                config.architecture,
-                self.data.input_shape,
-                self.data.num_classes,
-                width=config.width,
-                depth=config.depth,
-                seed=seed,
-            )
+            model = self._built(config, seed)
             chosen = split.take(training.train_limit)
             batches = Batches(chosen.images, chosen.labels, training, seed=seed)
-            model.compile(
-                fitting.make_optimizer(training, len(batches)),
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                metrics=["accuracy"],
-            )
+            optimizer = fitting.make_optimizer(training, len(batches))
+            if config.adversarial_epsilon is None:
+                trained = model
+                loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+                trained.compile(optimizer, loss, metrics=["accuracy"])
+            else:
+                trained = FGSMAdversarialTraining(model, config.adversarial_epsilon)
+                trained.compile(optimizer)
             fitting.fit(
-                model,
+                trained,
                 batches,
                 training.epochs,
                 checkpoint=checkpoint,
@@ -258,14 +247,12 @@ class TrainedModels:
 
         def make() -> keras.Model:
             known = self.published and zoo.find(self.data.name, recipe, self.published)
-            return known or train()
+            if known:
+                return known
+            model = train()
+            fitting.round_weights(model)
+            return model
 
         model = self.store.model(kind, recipe, make)
         checkpoint.unlink(missing_ok=True)
         return model
-
-
-def _named(group: Any, name: str, noun: str) -> Any:
-    if name not in group:
-        raise ValueError(f"Unknown {noun} {name!r}. Known: {', '.join(group)}.")
-    return group[name]

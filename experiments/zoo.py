@@ -17,7 +17,13 @@ import keras
 import numpy as np
 
 from experiments import reproducibility
-from experiments.artifacts import file_hash, load_keras_model, write_atomically, write_json
+from experiments.artifacts import (
+    file_hash,
+    load_keras_model,
+    save_deflated,
+    write_atomically,
+    write_json,
+)
 from results.rows import qualifier
 
 if TYPE_CHECKING:
@@ -109,7 +115,7 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
         if known is not None and known >= len(measured):
             continue
         if known is None:
-            write_atomically(path, exhibit.model().save)
+            write_atomically(path, partial(save_deflated, exhibit.model()))
             published.append(path)
         card = {
             "name": exhibit.name,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from models.layers import LayerSeeds, check_image_shape, scaled
+from models.layers import LayerSeeds, check_image_shape, check_logits, scaled
 
 __all__ = [
     "MIN_DEVIATION",
@@ -216,13 +216,7 @@ def check_networks(
         )
     if classifier is None:
         return
-    last = classifier.layers[-1]
-    softmax = getattr(last, "activation", None) is keras.activations.softmax
-    if softmax or isinstance(last, layers.Softmax):
-        raise ValueError(
-            f"Expected a source classifier that ends in logits, received {classifier.name!r}, "
-            "which ends in a softmax. Remove the softmax."
-        )
+    check_logits(classifier)
     if classifier.input_shape != images or classifier.output_shape != labels:
         raise ValueError(
             f"Expected a source classifier from {images} to {labels}, received "

@@ -22,6 +22,7 @@ __all__ = [
     "LayerSeeds",
     "Sampling",
     "check_image_shape",
+    "check_logits",
     "scaled",
 ]
 
@@ -103,6 +104,24 @@ def check_image_shape(
             f"input_shape={shape}. Pad or enlarge the images."
         )
     return height, width, depth
+
+
+def check_logits(classifier: keras.Model) -> None:
+    """Raise if a classifier ends in a softmax, whose gradient vanishes where it is sure.
+
+    Args:
+        classifier: a model made of layers.
+
+    Raises:
+        ValueError: if its last layer is or has a softmax.
+    """
+    last = classifier.layers[-1]
+    softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if softmax or isinstance(last, layers.Softmax):
+        raise ValueError(
+            f"Expected a classifier that ends in logits, received {classifier.name!r}, which "
+            "ends in a softmax and would hide its gradient from an attack. Remove the softmax."
+        )
 
 
 class LayerSeeds:

@@ -52,7 +52,7 @@ THREAT_LABELS = {
     "oblivious": "oblivious: the attacker ignores the defense, so this is not robustness",
     "transfer": "transfer: the attacker knows only a substitute trained apart",
     "mixed": "mixed: half oblivious on the target, half transfer from substitutes",
-    "framework": "framework: the attacker differentiates through purifier and a random voter",
+    "framework": "framework: the attacker differentiates through purifier and one classifier",
     "adaptive": "adaptive: the attacker knows and differentiates through everything",
     "score": "score: the attacker sees the outputs of the defended classifier only",
 }

@@ -60,15 +60,15 @@ def test_every_defense_is_attacked_as_a_whole(run):
 
 
 def test_a_search_is_attacked_with_the_gradient_at_its_result(study):
-    images = study.framework_set("defense_gan", "fgsm", 0.1, "A")
+    images = study.sets.framework("defense_gan", "fgsm", 0.1, "A")
     moved = np.abs(images - study.data.test.images).max(axis=(1, 2, 3))
     assert (moved > 0.05).mean() > 0.9
 
 
 def test_a_mixed_set_is_half_the_targets(study):
-    images, clean = study.mixed_set("fgsm", 0.1), study.data.test.images
+    images, clean = study.sets.mixed("fgsm", 0.1), study.data.test.images
     assert np.abs(images - clean).max() <= 0.1 + 1e-6
-    alone = study.oblivious_set("wide_resnet", "fgsm", 0.1)
+    alone = study.sets.oblivious("wide_resnet", "fgsm", 0.1)
     same = np.isclose(images, alone, atol=1e-6).all(axis=(1, 2, 3))
     assert 0.4 < same.mean() < 0.7
 
@@ -79,7 +79,7 @@ def test_the_wide_resnet_is_measured_with_and_without_retraining(run, study):
         for row in _rows(run, "003.F5.3", defense="vqunet", epsilon=0.1)
         if qualifier(row, "retrained")
     ]
-    purified = study.purified("vqunet", study.mixed_set("fgsm", 0.1))
+    purified = study.purified("vqunet", study.sets.mixed("fgsm", 0.1))
     retrained = study.models.retrained("vqunet", "wide_resnet")
     labels = retrained.predict(purified, verbose=0).argmax(axis=1)
     assert row.correct == (labels == study.data.test.labels).sum()

@@ -55,7 +55,7 @@ def test_rows_are_consistent(folder):
 def test_rows_say_what_the_models_say(folder):
     run = tiny_run(folder)
     study = _study(run)
-    images = study.oblivious_set("A", "pgd", 0.1)
+    images = study.sets.oblivious("A", "pgd", 0.1)
     assert np.abs(images - study.data.test.images).max() <= 0.1 + 1e-6
     labels = study.models.target("A").predict(images, verbose=0).argmax(-1)
     row = next(
@@ -69,7 +69,7 @@ def test_rows_say_what_the_models_say(folder):
 def test_the_gain_in_l2_is_judged_image_by_image(folder):
     run = tiny_run(folder)
     study = _study(run)
-    attacked = study.oblivious_set("A", "fgsm", 0.1)
+    attacked = study.sets.oblivious("A", "fgsm", 0.1)
     clean = study.data.test.images.astype(np.float64)
     lengths = [
         np.linalg.norm((study.purified(name, attacked) - clean).reshape(40, -1), axis=1)

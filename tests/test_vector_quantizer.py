@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from defenses.losses import mean_squared_error_loss
 from defenses.vq_losses import (
     class_averaged_codebook,
     code_frequencies,
     code_perplexity,
     codebook_loss,
     encoder_loss,
-    mean_squared_error_loss,
     used_code_share,
 )
 from defenses.vqunet import VQUNet

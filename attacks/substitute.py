@@ -1,0 +1,123 @@
+"""Learns a substitute of a classifier that answers queries with labels only."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from attacks.attacked_model import attacked_model
+from attacks.validation import validated_job
+
+__all__ = ["SubstituteTraining"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubstituteTraining:
+    """How an attacker without weights learns a classifier to attack in the target's place.
+
+    Each round trains the substitute on what has been answered so far. Between rounds every image
+    gives birth to another, one step along the sign of the gradient of the substitute's output for
+    the answered label, and the new images are asked for: they lie where the substitute is about
+    to change its mind.
+
+    **Reference**: PuVAE, sec. V and Table 6 (architecture E); Papernot et al., "Practical
+    black-box attacks against machine learning", 2017, algorithm 1.
+    **Differs from the paper**: PuVAE gives no numbers; these are those of Defense-GAN's public
+    black-box script. The optimizer is Adam with rate 0.001, and the substitute is trained on from
+    round to round.
+
+    Args:
+        num_seed_images: images that the attacker has of his own.
+        num_rounds: rounds of training; all but the last are followed by an augmentation, which
+            doubles the images.
+        step_size: length of the step, in the largest change of a pixel.
+        epochs: passes over the images in each round.
+        batch_size: images per step.
+    """
+
+    num_seed_images: int = 150
+    num_rounds: int = 6
+    step_size: float = 0.1
+    epochs: int = 10
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        counts = (self.num_seed_images, self.num_rounds, self.epochs, self.batch_size)
+        if min(counts) < 1 or not 0 < self.step_size <= 1:
+            raise ValueError(
+                f"Expected counts of at least 1 and a step_size in (0, 1], received {self}. Leave "
+                "a number out for that of Defense-GAN's script."
+            )
+
+    @property
+    def num_queries(self) -> int:
+        """Images that the target is asked about."""
+        return self.num_seed_images * 2 ** (self.num_rounds - 1)
+
+    def __call__(
+        self,
+        substitute: keras.Model,
+        query: Callable[[np.ndarray], np.ndarray],
+        images: np.ndarray,
+        *,
+        seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Trains `substitute` in place.
+
+        Args:
+            substitute: images to logits.
+            query: the target: images `(batch, height, width, channels)` to labels `(batch,)`.
+            images: the attacker's own, at least `num_seed_images`, float32 in [0, 1]; the first
+                of them are used.
+            seed: seed of the order of the images.
+            progress: called with the number of rounds done so far.
+
+        Raises:
+            ValueError: if there are too few images, or they are not valid.
+        """
+        if len(images) < self.num_seed_images:
+            raise ValueError(
+                f"Expected at least {self.num_seed_images} images, received {len(images)}. Pass "
+                "more, or lower num_seed_images."
+            )
+        known = np.asarray(images[: self.num_seed_images], np.float32)
+        labels = np.asarray(query(known))
+        validated_job(known, labels, None, seed, self.batch_size, None)
+        substitute.compile(
+            keras.optimizers.Adam(1e-3),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        rng = np.random.default_rng(seed)
+        for number in range(1, self.num_rounds + 1):
+            for _ in range(self.epochs):
+                order = rng.permutation(len(known))
+                substitute.fit(
+                    known[order], labels[order], self.batch_size, shuffle=False, verbose=0
+                )
+            if number < self.num_rounds:
+                born = self._augmented(substitute, known, labels)
+                known = np.concatenate([known, born])
+                labels = np.concatenate([labels, query(born)])
+            if progress is not None:
+                progress(number)
+
+    def _augmented(
+        self, substitute: keras.Model, images: np.ndarray, labels: np.ndarray
+    ) -> np.ndarray:
+        """One step from every image along the sign of its label's logit."""
+        victim = attacked_model(substitute)
+        born = []
+        for start in range(0, len(images), self.batch_size):
+            batch = tf.constant(images[start : start + self.batch_size])
+            wanted = tf.constant(labels[start : start + self.batch_size])
+            with tf.GradientTape() as tape:
+                tape.watch(batch)
+                chosen = tf.gather(victim(batch), wanted, axis=1, batch_dims=1)
+            direction = tf.sign(tape.gradient(chosen, batch))
+            born.append(tf.clip_by_value(batch + self.step_size * direction, 0.0, 1.0).numpy())
+        return np.concatenate(born)

@@ -1,0 +1,81 @@
+"""How a model of several networks goes into one file and comes out of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+
+__all__ = ["CompositeModel"]
+
+
+class CompositeModel(keras.Model):
+    """A model made of networks, each of which is an attribute and a constructor argument.
+
+    Attributes:
+        network_names: The networks that it is saved with. One may be ``None``.
+    """
+
+    network_names: tuple[str, ...] = ()
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the model: its networks, to which a subclass adds its options."""
+        networks = {name: getattr(self, name) for name in self.network_names}
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            **{name: serialize(network) for name, network in networks.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuilds the model from ``get_config``, with fresh weights."""
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in cls.network_names
+        }
+        return cls(**{**config, **networks})
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Nothing: a saved model carries no optimizer."""
+        return {}
+
+    def save(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True, **arguments: Any
+    ) -> None:
+        """Writes the model alone, without optimizers, to one ``.keras`` file.
+
+        ``keras.saving.load_model(path, compile=False)`` reads it back in safe mode, once
+        ``defenses`` is imported. The file is written beside its place and moved there whole, so
+        an interrupted call leaves no unreadable file.
+
+        Args:
+            filepath: Where to write; ends in ``.keras``.
+            overwrite: Whether an existing file may be replaced.
+            **arguments: Passed on to Keras.
+
+        Raises:
+            ValueError: If the path does not end in ``.keras``, or is taken and ``overwrite`` is
+                False.
+        """
+        path = Path(filepath)
+        if path.suffix != ".keras":
+            raise ValueError(
+                f"Expected a path that ends in .keras, received {str(path)!r}. Other formats "
+                "load without Keras's safe mode."
+            )
+        if path.exists() and not overwrite:
+            raise ValueError(
+                f"Expected a free path, received {str(path)!r}, which exists. Pass "
+                "overwrite=True to replace it."
+            )
+        bare = type(self).from_config(self.get_config())
+        bare.set_weights(self.get_weights())
+        beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+        try:
+            keras.saving.save_model(bare, beside, **arguments)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)

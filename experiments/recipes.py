@@ -1,0 +1,105 @@
+"""What every model of a plan is made from, known before any is trained.
+
+A recipe names what it makes: the artifact store, the zoo and the rows hash it. It holds the
+configuration, the checksum of the data, the seed, and the recipes of the models it needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from attacks.substitute import SubstituteTraining
+from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig, PuVAEPlan
+from experiments.datasets import Dataset
+
+
+class Recipes:
+    """The recipes of one plan.
+
+    Args:
+        plan: what to train.
+        data: the images; their checksum enters every recipe.
+        seed: every part derives its own seed from it.
+    """
+
+    def __init__(self, plan: DatasetPlan, data: Dataset, seed: int) -> None:
+        self.plan, self.data, self.seed = plan, data, seed
+
+    def recipe(self, config: Any, **inputs: Any) -> dict[str, Any]:
+        """What a model of this plan is made from."""
+        dataset = dataclasses.replace(self.plan.dataset, test_limit=None)
+        return {
+            "config": config,
+            "dataset": dataset,
+            "checksum": self.data.checksum,
+            "seed": self.seed,
+            **inputs,
+        }
+
+    def target_recipe(self, name: str) -> dict[str, Any]:
+        """The recipe of a classifier of `DatasetPlan.classifiers`."""
+        return self.recipe(_named(self.plan.classifiers, name, "classifier"))
+
+    def purifier_recipe(self, name: str) -> dict[str, Any]:
+        """The recipe of purifier `name`, with the classifier that it is trained with."""
+        config: PurifierConfig = _named(self.plan.purifiers, name, "purifier")
+        needed = {}
+        if config.copies:
+            needed["target"] = self.target_recipe(config.copies.target)
+        if config.source:
+            needed["source"] = self.target_recipe(config.source)
+        return self.recipe(config, **needed)
+
+    def voter_recipe(self, purifier: str, index: int) -> dict[str, Any]:
+        """The recipe of the voter at `index` of the pool behind `purifier`."""
+        return self.recipe(
+            self.plan.pool(purifier)[index], index=index, purifier=self.purifier_recipe(purifier)
+        )
+
+    def pool_recipes(self, purifier: str) -> list[dict[str, Any]]:
+        """The recipes of the whole pool behind `purifier`."""
+        return [self.voter_recipe(purifier, i) for i in range(len(self.plan.pool(purifier)))]
+
+    def retrained_recipe(self, purifier: str, name: str) -> dict[str, Any]:
+        """The recipe of target `name`, trained on what `purifier` makes of its images."""
+        config: ClassifierConfig = _named(self.plan.classifiers, name, "classifier")
+        training = self.plan.retraining or config.training
+        return self.recipe(
+            dataclasses.replace(config, training=training),
+            retrained=name,
+            purifier=self.purifier_recipe(purifier),
+        )
+
+    def substitute_recipe(self, name: str) -> dict[str, Any]:
+        """The recipe of the substitute that is learnt from the answers of target `name`."""
+        return self.recipe(
+            self.puvae_plan.substitute,
+            queried=self.target_recipe(name),
+            substitute_training=dataclasses.asdict(self.substitute_training),
+        )
+
+    @property
+    def puvae_plan(self) -> PuVAEPlan:
+        """The experiments of the PuVAE paper.
+
+        Raises:
+            ValueError: if the data set has none in this profile.
+        """
+        if self.plan.puvae is None:
+            raise ValueError(
+                f"Expected a plan of PuVAE's experiments for {self.data.name}, received none. Add "
+                "one to the profile, or choose another data set."
+            )
+        return self.plan.puvae
+
+    @property
+    def substitute_training(self) -> SubstituteTraining:
+        """How an attacker without weights learns a substitute."""
+        return SubstituteTraining(**self.puvae_plan.substitute_training)
+
+
+def _named(group: Any, name: str, noun: str) -> Any:
+    if name not in group:
+        raise ValueError(f"Unknown {noun} {name!r}. Known: {', '.join(group)}.")
+    return group[name]
