@@ -17,7 +17,11 @@ from defenses.registry import register
 from models.conditional_vae import check_networks, puvae_decoder, puvae_encoder
 from models.layers import LayerSeeds, Sampling
 
-__all__ = ["PuVAE"]
+__all__ = ["PUBLISHED_WEIGHTS", "PuVAE"]
+
+
+PUBLISHED_WEIGHTS = (0.01, 0.1, 10.0)
+"""Coefficients of reconstruction, divergence and cross-entropy, found by grid search."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,9 @@ class PuVAE(Purifier):
         decoder: keras.Model,
         *,
         source_classifier: keras.Model | None = None,
-        reconstruction_weight: float = 0.01,
-        kl_weight: float = 0.1,
-        cross_entropy_weight: float = 10.0,
+        reconstruction_weight: float = PUBLISHED_WEIGHTS[0],
+        kl_weight: float = PUBLISHED_WEIGHTS[1],
+        cross_entropy_weight: float = PUBLISHED_WEIGHTS[2],
         noise_scale: float = 0.1,
         soft_min_temperature: float | None = None,
         seed: int = 0,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from experiments.dissertation import DISSERTATION
 from experiments.entries import DIAGRAM, Entry, copies, unmeasured
+from experiments.puvae_paper import PUVAE
 
 PAPERS = {
     "000": "Defense-CycleGAN",
@@ -64,27 +65,7 @@ ENTRIES: tuple[Entry, ...] = (
         },
     ),
     *DISSERTATION,
-    *unmeasured(
-        "004", {"F1": "overview", "F2": "training", "F3": "inference", "F6": "structure"}, DIAGRAM
-    ),
-    *unmeasured(
-        "004",
-        {
-            "F4": "purified images, MNIST",
-            "F5": "purified images, Fashion-MNIST",
-            "F7": "coefficients of the losses",
-            "F8": "white-box and strong white-box",
-            "F9": "accuracy against time",
-            "T1": "classifier architectures",
-            "T2": "PuVAE architectures",
-            "T3": "white-box, MNIST",
-            "T4": "white-box, Fashion-MNIST",
-            "T5": "white-box, CIFAR-10",
-            "T6": "black-box, Fashion-MNIST",
-            "T7": "seconds for 128 images",
-            "T8": "accuracy at one second",
-        },
-    ),
+    *PUVAE,
 )
 
 

@@ -47,7 +47,7 @@ def oblivious_accuracy(study: Study, experiment: str, attack: str) -> None:
     for target in study.plan.targets:
         for epsilon in study.profile.epsilons:
             settle_undefended(study, experiment, attack, epsilon, target)
-    settle_defended(study, experiment, attack, (PURIFIER, *BASELINES))
+    settle_defended(study, experiment, attack, (PURIFIER, *BASELINES, *study.plan.compared))
 
 
 def framework_accuracy(study: Study, experiment: str, attack: str) -> None:
@@ -58,7 +58,8 @@ def framework_accuracy(study: Study, experiment: str, attack: str) -> None:
     paper perturbs the latent vector without a budget on the image, is attacked on the image,
     with the gradient at its reconstruction (BPDA); Defense-CycleGAN is added.
     """
-    for purifier in available(study, (PURIFIER, *BASELINES, "defense_cyclegan")):
+    compared = (PURIFIER, *BASELINES, "defense_cyclegan", *study.plan.compared)
+    for purifier in available(study, compared):
         # A pool is attacked as a whole; elsewhere each target is attacked behind the purifier.
         alone = [[target] for target in study.plan.targets]
         for targets in [list(study.plan.targets)] if purifier in POOLED else alone:

@@ -180,7 +180,7 @@ class PuVAEPlan:
         num_draws: draws that the adaptive attacker's gradient averages over.
         soft_min_temperature: of the adaptive attacker's mixture of candidates.
         searches: numbers of steps of Defense-GAN that Figure 9 measures.
-        timed: which sizes Table 7 times: ``"published"``, or ``"trained"`` for this profile's.
+        timed_search: restarts and steps of Defense-GAN that Table 7 times.
     """
 
     classifiers: Mapping[str, ClassifierConfig]
@@ -191,7 +191,7 @@ class PuVAEPlan:
     num_draws: int = 1
     soft_min_temperature: float = 0.02
     searches: tuple[int, ...] = ()
-    timed: str = "published"
+    timed_search: tuple[int, int] = (20, 200)
 
     def source_of(self, target: str) -> str:
         """The classifier that PuVAE is trained with where `target` stands behind it."""
@@ -217,9 +217,12 @@ class DatasetPlan:
         wide_resnet: the target of chapter 5.
         substitutes: the DenseNets whose adversarial images are transferred to it.
         retraining: how a target is retrained on purified images; ``None`` takes its own training.
-        unpublished: purifiers that the zoo leaves out: ablations, made for one figure.
+        unpublished: what the zoo leaves out, by its name there: ablations, made for one figure,
+            with all that stands behind them, and classifiers of more weight than use.
         attacked_through: by purifier, how many test images are attacked through it, where its
             gradient costs too much for all of them.
+        puvae: the experiments of the PuVAE paper, if there are any.
+        compared: purifiers that the accuracy figures of chapter 3 show beside the dissertation's.
         sweep: KL weights of the sweep that settles ``kl_weight``, empty for none.
         sweep_training: how each run of the sweep is trained.
     """
@@ -238,6 +241,7 @@ class DatasetPlan:
     unpublished: tuple[str, ...] = ()
     attacked_through: Mapping[str, int] = dataclasses.field(default_factory=dict)
     puvae: PuVAEPlan | None = None
+    compared: tuple[str, ...] = ()
 
     @property
     def classifiers(self) -> dict[str, ClassifierConfig]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from experiments import chapter3, chapter4, chapter5, supplements
 from experiments.entries import ARCHITECTURE, DIAGRAM, Entry, bound, per_attack, unmeasured
 
@@ -18,6 +20,7 @@ _CHAPTER_3 = [
         "L2 of reconstructions under {attack}, SFL-VAE and non-SFL-VAE",
         chapter3.reconstruction_distance,
         drawing="distance",
+        datasets=("cifar10",),
     ),
     *per_attack(
         "003.F3",
@@ -105,7 +108,7 @@ _CHAPTER_5 = [
     ),
 ]
 
-DISSERTATION: tuple[Entry, ...] = (
+_ALL: tuple[Entry, ...] = (
     Entry(
         id="003.F1.1",
         title="clean, attacked and purified images with labels",
@@ -126,4 +129,9 @@ DISSERTATION: tuple[Entry, ...] = (
         },
         ARCHITECTURE,
     ),
+)
+
+DATASETS = ("fashion_mnist", "cifar10")
+DISSERTATION: tuple[Entry, ...] = tuple(
+    dataclasses.replace(entry, datasets=entry.datasets or DATASETS) for entry in _ALL
 )

@@ -57,6 +57,7 @@ def per_attack(
     run: Callable[..., None],
     *,
     drawing: str = "accuracy",
+    datasets: tuple[str, ...] | None = None,
 ) -> list[Entry]:
     """One figure for each attack.
 
@@ -66,6 +67,7 @@ def per_attack(
         title: with ``{attack}`` in it.
         run: called with a study, the id and the attack.
         drawing: as in `Entry`.
+        datasets: as in `Entry`.
     """
     return [
         Entry(
@@ -73,6 +75,7 @@ def per_attack(
             title=title.format(attack=ATTACKS[attack]),
             run=bound(run, attack),
             drawing=drawing,
+            datasets=datasets,
         )
         for number, attack in attacks.items()
     ]

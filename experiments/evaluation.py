@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,14 @@ class Study:
         seed = reproducibility.derive_seed(self.seed, self.dataset, "vote", str(draw))
         rng = np.random.default_rng(seed)
         return majority_vote(predictions, self.plan.decision.num_drawn, rng)
+
+    def one_of_each_class(self) -> np.ndarray:
+        """Index of the first test image of each class, so that none is shown for looking well."""
+        return np.unique(self.data.test.labels, return_index=True)[1]
+
+    def picture_path(self, experiment: str) -> Path:
+        """Where the images of a figure are kept, beside the rows."""
+        return self.rows.folder / f"{experiment}_{self.dataset}.npz"
 
     # -- rows ---------------------------------------------------------------------------------
 

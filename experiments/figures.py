@@ -15,6 +15,9 @@ from results.image_grids import image_grid
 from results.labels import DATASET_LABELS
 from results.paper import printed_accuracy
 from results.plots import accuracy_figure, distance_figure, sweep_figure, voting_figure
+from results.puvae_images import coefficient_grid, projection_grid
+from results.puvae_plots import defense_table_figure, knowledge_figure
+from results.puvae_time_plots import time_figure
 from results.rows import Row, RowStore
 from results.selection import companions, main_defense
 from results.style import save_figure
@@ -26,6 +29,14 @@ _DRAWINGS: dict[str, Callable[[list[Row], str, str], Figure]] = {
     "reconstruction": reconstruction_figure,
     "filtered": filtered_figure,
     "features": feature_figure,
+    "defenses": defense_table_figure,
+    "knowledge": knowledge_figure,
+    "time": time_figure,
+}
+_PICTURES: dict[str, Callable[[Path, str, str], Figure]] = {
+    "images": image_grid,
+    "projections": projection_grid,
+    "coefficients": coefficient_grid,
 }
 
 
@@ -47,10 +58,10 @@ def draw(
     title = f"{entry.id}  {DATASET_LABELS.get(dataset, dataset)}: {entry.title}"
     examples = _examples(entry, dataset, rows)
     stem = _stem(entry, dataset, profile, rows, seed)
-    if entry.drawing == "images":
+    if entry.drawing in _PICTURES:
         if not examples.is_file():
             return ()
-        return save_figure(image_grid(examples, title, profile.cuts), stem)
+        return save_figure(_PICTURES[entry.drawing](examples, title, profile.cuts), stem)
     if not entry.drawing or not _rows(entry.id, dataset, rows, seed):
         return ()
     shown = [row for id in companions(entry.id) for row in _rows(id, dataset, rows, seed)]

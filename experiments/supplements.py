@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
 from attacks.threat_models import ThreatModel
 from defenses.sfl_vae import SFLVAE
 from experiments.chapter3 import PURIFIER, RECONSTRUCTION_TARGET
@@ -63,7 +61,7 @@ def example_images(study: Study, experiment: str) -> None:
     **Reference**: dissertation, Figure 1.1 (one image and its attacked version).
     **Differs from the paper**: several images; perturbation and purified image are shown too.
     """
-    path = study.rows.folder / f"{experiment}_{study.dataset}.npz"
+    path = study.picture_path(experiment)
     if path.is_file():
         return
     target = RECONSTRUCTION_TARGET
@@ -73,8 +71,7 @@ def example_images(study: Study, experiment: str) -> None:
     votes = study.vote(vote_predictions(study.models, PURIFIER, purified))
     says = classifier_labels(study.models.target(target), attacked, f"target {target}")
     labels = study.data.test.labels
-    # One image of each class, so that no class is chosen for looking well.
-    chosen = np.asarray([int(np.flatnonzero(labels == c)[0]) for c in np.unique(labels)])
+    chosen = study.one_of_each_class()
     save_examples(
         path,
         clean=study.data.test.images[chosen],

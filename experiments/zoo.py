@@ -105,7 +105,8 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
     """
     published = []
     for exhibit in _exhibits(study):
-        if not study.models.store.has(exhibit.kind, exhibit.recipe):
+        hidden = exhibit.name in study.plan.unpublished
+        if hidden or not study.models.store.has(exhibit.kind, exhibit.recipe):
             continue
         path = folder / study.dataset / f"{exhibit.name}.keras"
         card_path = path.with_suffix(".json")

@@ -8,8 +8,8 @@ The modules, from the ground up: `rows` (one number, its identity, and the files
 `statistics` (intervals), `paper` (what the publications print), `curves` (rows grouped into
 lines), `headlines` (which line stands for a defense), `style` (palette and saving), `plots`,
 `comparison_plots`, `feature_plots` and `image_grids` (figures), `tables` and `comparison_tables`
-(Markdown), `claims` (each claim of the dissertation's chapters 3 to 5 against the rows), `report`
-(one page of all).
+(Markdown), the `puvae_*` modules (the same for the PuVAE paper), `claims` (each claim of the
+dissertation's chapters 3 to 5 and of the PuVAE paper against the rows), `report` (one page of all).
 """
 
 from __future__ import annotations

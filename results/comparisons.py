@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from results.curves import Curve, accuracy_curves, primary, value_curves
 from results.headlines import headline
@@ -20,6 +20,8 @@ NOT_MEASURED = "not measured"
 #: Beginning of the identifiers of each chapter's accuracy figures. Chapter 4 attacks the targets
 #: of chapter 3 in the same way, so it is judged by the rows of both.
 CHAPTERS = {3: ("003.F3.",), 4: ("003.F3.", "003.F4."), 5: ("003.F5.",)}
+#: Heading and author of the claims of other papers.
+_AUTHORS = {"004": ("PuVAE", "the paper")}
 #: The attacks of every chapter.
 ATTACKS = ("fgsm", "bim", "pgd", "carlini_wagner")
 
@@ -34,7 +36,8 @@ class Claim:
         paper_says: The printed number or words, with their section.
         measured: What the rows say.
         verdict: `"reproduced"`, `"partly"`, `"not reproduced"` or `"not measured"`.
-        chapter: Where the claim stands.
+        chapter: Where the claim stands: chapter, or section of a paper that has none.
+        paper: Number of the publication.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Claim:
     measured: str
     verdict: str
     chapter: int = 3
+    paper: str = "003"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,17 +206,17 @@ def pair_up(attack: str, curve: Curve | None, reference: Curve | None) -> list[P
 def share_verdict(
     num_true: int,
     num_all: int,
-    attacks: Iterable[str] = ATTACKS,
-    expected: Iterable[str] = ATTACKS,
+    attacks: Iterable[Hashable] = ATTACKS,
+    expected: Iterable[Hashable] = ATTACKS,
 ) -> str:
     """Verdict on a claim that should hold at every point.
 
     Args:
         num_true: Points where it holds.
         num_all: Points measured.
-        attacks: Attacks measured. What was held against fewer than expected can be reproduced in
-            part only.
-        expected: Attacks that the claim speaks of, by default all four.
+        attacks: Attacks, or other settings, measured. What was held against fewer than expected
+            can be reproduced in part only.
+        expected: Those that the claim speaks of, by default all four attacks.
 
     Returns:
         `REPRODUCED` if it holds everywhere, `PARTLY` at half of them or more, else
@@ -267,21 +271,22 @@ def distance_pairs(
 
 
 def claims_table(claims: Sequence[Claim]) -> str:
-    """Claims as Markdown, one table for each chapter that has been measured.
+    """Claims as Markdown, one table for each chapter or paper that has been measured.
 
     Args:
         claims: The claims.
 
     Returns:
-        A table of claim, printed, measured and verdict under the name of each chapter.
+        A table of claim, printed, measured and verdict under the name of each.
     """
     parts = []
-    for chapter in sorted({claim.chapter for claim in claims}):
-        own = [claim for claim in claims if claim.chapter == chapter]
+    for paper, chapter in sorted({(claim.paper, claim.chapter) for claim in claims}):
+        own = [claim for claim in claims if (claim.paper, claim.chapter) == (paper, chapter)]
         if all(claim.verdict == NOT_MEASURED for claim in own):
             continue
         body = [[c.text, c.paper_says, c.measured, f"**{c.verdict}**"] for c in own]
-        table = markdown_table(["claim", "the dissertation", "measured", "verdict"], body)
+        heading, author = _AUTHORS.get(paper, (f"Chapter {chapter}", "the dissertation"))
+        table = markdown_table(["claim", author, "measured", "verdict"], body)
         table = table.replace("| :-- | --: | --: | --: |", "| :-- | :-- | :-- | :-- |")
-        parts.append(f"**Chapter {chapter}**\n\n{table}")
+        parts.append(f"**{heading}**\n\n{table}")
     return "\n".join(parts)

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from results.curves import Curve, primary
 from results.headlines import headline
-from results.labels import THREAT_LABELS
+from results.labels import threat_words
 from results.row import Row
 from results.style import (
     DEFENSE_STYLES,
@@ -211,14 +211,13 @@ def threat_line(rows: Sequence[Row]) -> str:
     """The second line of a figure: what the attacker knows.
 
     Args:
-        rows: Rows of one threat model, clean rows aside.
+        rows: Rows; clean ones say nothing of an attacker.
 
     Returns:
-        A sentence with the threat model's name first.
+        A sentence with the names of the threat models.
     """
     attacked = [row for row in rows if row.attack != "none"] or list(rows)
-    name = attacked[0].threat_model
-    return f"threat model: {THREAT_LABELS.get(name, name)}"
+    return f"threat model: {threat_words(row.threat_model for row in attacked)}"
 
 
 def full_caption(caption: str, curves: Sequence[Curve], rows: Sequence[Row]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ ATTACK_LABELS = {
     "mi_fgsm": "MI-FGSM",
     "carlini_wagner": "Carlini–Wagner",
     "carlini_wagner_cleverhans": "Carlini–Wagner (CleverHans)",
+    "targeted_fgsm": "targeted FGSM",
+    "targeted_bim": "targeted iFGSM",
+    "targeted_carlini_wagner": "targeted Carlini–Wagner",
 }
+NO_BUDGET = "no budget"
 THREAT_LABELS = {
     "oblivious": "oblivious: the attacker ignores the defense, so this is not robustness",
     "transfer": "transfer: the attacker knows only a substitute trained apart",
@@ -56,7 +60,11 @@ THREAT_LABELS = {
     "adaptive": "adaptive: the attacker knows and differentiates through everything",
     "score": "score: the attacker sees the outputs of the defended classifier only",
 }
-TARGET_LABELS = {"wide_resnet": "Wide-ResNet"}
+#: The letters of two papers mean different networks.
+TARGET_LABELS = {
+    "wide_resnet": "Wide-ResNet",
+    **{f"puvae_{letter}": f"{letter.upper()} (PuVAE)" for letter in "abcd"},
+}
 VOTING_METRICS = {
     "recovery_rate": "recovery rate of mispredictions",
     "overlap_wrong": "overlap of wrong predictions",
@@ -75,6 +83,35 @@ QUALIFIER_LABELS = {
 }
 #: Qualifiers that a curve's name spells out in its own words.
 SPOKEN_QUALIFIERS = {"voters", "drawn", "retrained"}
+
+
+def threat_words(names: Iterable[str]) -> str:
+    """What attackers know, in words.
+
+    Args:
+        names: Threat models, in any order.
+
+    Returns:
+        What each attacker knows, in the order of `THREAT_LABELS`, joined by semicolons.
+    """
+    known = list(THREAT_LABELS)
+    ordered = sorted(set(names), key=lambda n: (known.index(n) if n in known else len(known), n))
+    return "; ".join(THREAT_LABELS.get(name, name) for name in ordered)
+
+
+def budget_label(attack: str, epsilon: float) -> str:
+    """The budget of an attack.
+
+    Args:
+        attack: Registry key.
+        epsilon: As in its rows; 1, the whole range of a pixel, is no budget.
+
+    Returns:
+        For example `"ε = 0.3"`; empty for clean images.
+    """
+    if attack == "none":
+        return ""
+    return NO_BUDGET if epsilon >= 1 else f"ε = {epsilon:g}"
 
 
 def curve_label(curve: Curve, curves: Sequence[Curve]) -> str:

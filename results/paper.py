@@ -40,6 +40,25 @@ def _tables() -> list[dict]:
     return json.loads(path.read_text(encoding="utf-8"))["tables"]
 
 
+def printed_table(table_id: str) -> dict:
+    """An entry of `paper_values.json`.
+
+    Args:
+        table_id: For example `"004.T3"`.
+
+    Returns:
+        The entry, with its `columns` and `rows`.
+
+    Raises:
+        ValueError: If there is no such table.
+    """
+    for table in _tables():
+        if table["id"] == table_id:
+            return table
+    known = sorted({table["id"] for table in _tables() if table["id"] != "text"})
+    raise ValueError(f"No printed table {table_id!r}. Known tables: {known}.")
+
+
 def text_value(seed: str, where: str, quantity: str) -> float:
     """A number that a publication quotes in its running text.
 
@@ -227,8 +246,7 @@ def printed_filtered(dataset: str) -> dict[str, float]:
     if dataset not in _FILTERED_TABLES:
         return {}
     name = _FILTERED_TABLES[dataset]
-    (table,) = (table for table in _tables() if table["id"] == name)
-    found = {"none": float(table["benign_accuracy"])}
+    found = {"none": float(printed_table(name)["benign_accuracy"])}
     for key, line in _FILTERED_LINES.items():
         found[key] = table_value(name, line, "acc (filtered benign)")
     return found

@@ -1,7 +1,8 @@
 """Which figure and which table the rows of an experiment make.
 
 The rows decide: accuracy over several epsilons is an accuracy figure, L1 or L2 over epsilons a
-distance figure, and so on, so a new experiment needs no entry here.
+distance figure, and so on, so a new experiment needs no entry here. Only the PuVAE paper's, which
+have one epsilon each, are known by their identifiers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable
 
-from results import comparison_tables, tables
+from results import comparison_tables, puvae_tables, tables
 from results.labels import ATTACK_LABELS, DATASET_LABELS, FEATURE_METRICS, VOTING_METRICS
 from results.row import Row, qualifiers
 from results.selection import companions, main_defense
@@ -23,7 +24,21 @@ _SUBJECTS = {
     "reconstruction": "Distance of clean reconstructions, {dataset}",
     "filtered": "Clean accuracy after filtering, {dataset}",
     "features": "Features under {attack}, {dataset}",
+    "defenses": "Defenses compared, {dataset}",
+    "knowledge": "PuVAE, known to the attacker or not, {dataset}",
+    "seconds": "Seconds for a batch, {dataset}",
+    "time": "Accuracy against time, {dataset}",
+    "coefficients": "Weights of PuVAE's losses, {dataset}",
 }
+#: The PuVAE paper's kinds by experiment, and the metrics that they show.
+_KNOWN = {
+    **{f"004.T{number}": "defenses" for number in range(3, 7)},
+    "004.T7": "seconds",
+    "004.F7": "coefficients",
+    "004.F8": "knowledge",
+    "004.F9": "time",
+}
+_METRICS = {"seconds": ("seconds", "seconds_floor"), "time": ("seconds", "accuracy")}
 #: Kinds whose rows are of clean images only.
 _CLEAN = ("sweep", "reconstruction", "filtered")
 _TABLES: dict[str, Callable[[list[Row]], str]] = {
@@ -33,6 +48,11 @@ _TABLES: dict[str, Callable[[list[Row]], str]] = {
     "reconstruction": comparison_tables.reconstruction_table,
     "filtered": comparison_tables.filtered_table,
     "features": comparison_tables.feature_table,
+    "defenses": puvae_tables.defense_table,
+    "knowledge": puvae_tables.knowledge_table,
+    "seconds": puvae_tables.seconds_table,
+    "time": puvae_tables.time_table,
+    "coefficients": puvae_tables.coefficient_table,
 }
 
 
@@ -43,8 +63,8 @@ class Section:
     Args:
         stem: `<experiment>_<dataset>`, the figure's file name without ending; with the kind or
             attack added where one name would serve several.
-        kind: `"accuracy"`, `"distance"`, `"voting"`, `"sweep"`, `"reconstruction"`, `"filtered"`
-            or `"features"`.
+        kind: `"accuracy"`, `"distance"`, `"voting"`, `"sweep"`, `"reconstruction"`, `"filtered"`,
+            `"features"`, `"defenses"`, `"knowledge"`, `"seconds"`, `"time"` or `"coefficients"`.
         title: What it is about.
         rows: What it shows.
         main: The defense that it is about, if it compares several.
@@ -72,6 +92,9 @@ def kind_of(row: Row) -> str | None:
     Returns:
         The kind, or None for a row that no figure shows.
     """
+    if row.experiment in _KNOWN:
+        known = _KNOWN[row.experiment]
+        return known if row.metric in _METRICS.get(known, ("accuracy",)) else None
     metric = row.metric.removesuffix("_standard_error")
     unattacked = row.attack == "none" and row.threat_model == "none"
     if metric == "accuracy":
@@ -139,6 +162,8 @@ def _by_attack(stem: str, kind: str, experiment: str, rows: list[Row]) -> list[S
             parts.setdefault((row.attack, row.threat_model), []).append(row)
     if kind in _CLEAN:
         clean, parts = [], {("none", "none"): clean}
+    elif kind in _KNOWN.values():
+        clean, parts = [], {("", ""): rows}
     found = []
     for (attack, threat_model), part in sorted(parts.items()):
         title = _SUBJECTS[kind].format(

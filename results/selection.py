@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from results.row import Row
 
+#: Beginnings of the identifiers of two papers.
+DISSERTATION, PUVAE_PAPER = "003.", "004."
 #: The defense that a chapter is about, by the beginning of its figures' identifiers.
 _MAIN_DEFENSES = {"003.F3.": "sfl_vae", "003.F4.": "defense_cyclegan", "003.F5.": "vqunet"}
 #: Chapters 3 and 4 attack the same targets in the same way: one attack, one picture of both.

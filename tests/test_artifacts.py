@@ -15,9 +15,11 @@ from experiments.artifacts import (
     ArtifactStore,
     file_hash,
     load_keras_model,
+    save_deflated,
     write_atomically,
 )
 from experiments.config import LATER, TrainingConfig
+from experiments.fitting import round_weights
 from experiments.reproducibility import array_hash, derive_seed, stable_hash
 
 RECIPE = {"config": TrainingConfig(epochs=1), "seed": 0}
@@ -92,6 +94,26 @@ def test_models_come_back_with_equal_weights(tmp_path):
     loaded = store.model("targets", RECIPE, lambda: model)
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_rounded_weights_deflate_to_less_and_load_bit_for_bit(tmp_path):
+    model = keras.Sequential([keras.Input((50,)), keras.layers.Dense(200)])
+    before = model.get_weights()
+    round_weights(model)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_allclose(new, old, rtol=2**-11)
+        mantissa, _ = np.frexp(new)
+        np.testing.assert_array_equal(mantissa * 2048, np.round(mantissa * 2048))
+    rounded = model.get_weights()
+    round_weights(model)
+    np.testing.assert_array_equal(model.get_weights()[0], rounded[0])
+    save_deflated(model, tmp_path / "deflated.keras")
+    model.save(tmp_path / "plain.keras")
+    sizes = [(tmp_path / f"{name}.keras").stat().st_size for name in ("deflated", "plain")]
+    assert sizes[0] < 0.7 * sizes[1]
+    loaded = load_keras_model(tmp_path / "deflated.keras")
+    np.testing.assert_array_equal(loaded.get_weights()[0], rounded[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deflated.keras", "plain.keras"]
 
 
 def test_loader_refuses_other_formats_missing_files_and_other_bytes(tmp_path):

@@ -60,6 +60,20 @@ def test_rules_against_their_definitions():
     assert not np.allclose(expected["mean"], expected["mean_logits"], atol=0.1)
 
 
+def test_several_draws_are_the_mean_of_their_probabilities():
+    purifier, classifier, images = sfl_vae(seed=4), linear_classifier(0), some_images(3)
+    purifier.reset_randomness(5)
+    singly = [np.exp(np.asarray(DefendedClassifier(purifier, [classifier])(images)))]
+    singly += [np.exp(np.asarray(DefendedClassifier(purifier, [classifier])(images)))]
+    assert not np.allclose(*singly, atol=1e-3)
+    averaging = DefendedClassifier(purifier, [classifier], num_draws=2)
+    purifier.reset_randomness(5)
+    received = np.exp(np.asarray(averaging(images)))
+    np.testing.assert_allclose(received, np.mean(singly, axis=0), atol=1e-5)
+    with pytest.raises(ValueError, match="at least one draw, received 0"):
+        DefendedClassifier(purifier, [classifier], num_draws=0)
+
+
 def test_the_mean_stays_finite_where_a_probability_underflows():
     defended = DefendedClassifier(None, [linear_classifier(s) for s in (0, 1)], "mean")
     for member in defended.classifiers:

@@ -177,6 +177,15 @@ def test_a_second_purifier_on_the_same_networks_is_softer():
 # ---------------------------------------------------------------------- the source classifier
 
 
+def test_the_attack_surrogate_shares_the_networks_and_makes_the_choice_differentiable():
+    purifier, images = small(noise_scale=0.0), some_images(3)
+    exact, soft = purifier.attack_surrogate(), purifier.attack_surrogate(0.05)
+    assert exact.encoder is purifier.encoder and soft.decoder is purifier.decoder
+    np.testing.assert_array_equal(array(exact(images)), array(purifier(images)))
+    assert not np.allclose(array(soft(images)), array(purifier(images)), atol=1e-4)
+    assert soft.soft_min_temperature == 0.05 and soft.noise_scale == 0.0
+
+
 def test_training_moves_no_weight_of_the_source_and_gives_it_no_dropout():
     classifier = source()
     purifier = small(source_classifier=classifier)

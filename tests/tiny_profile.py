@@ -27,12 +27,14 @@ from experiments.config import (
     PurifierConfig,
     TrainingConfig,
 )
+from experiments.presets import shared
 
 ENTRIES = ("003.F1.1", "003.F3.2", "003.F3.5", "003.F3.8", "003.F3.10", "003.F3.14")
 LATER_ENTRIES = (
     "003.F3.10", "003.F4.2", "003.T4.1", "003.T5.1",
     "003.F5.3", "003.F5.7", "003.F5.8", "003.F5.9", "003.F5.10",
 )  # fmt: skip
+PUVAE_ENTRIES = ("004.F4", "004.F7", "004.T3", "004.T6", "004.F8", "004.T7", "004.T8")
 
 
 def tiny_profile() -> Profile:
@@ -104,6 +106,39 @@ def later_profile() -> Profile:
         ),
     )
     return dataclasses.replace(profile, plans={"digits": later}, num_draws=1)
+
+
+def puvae_profile() -> Profile:
+    """What the PuVAE paper adds."""
+    profile = tiny_profile()
+    training = TrainingConfig(epochs=1, batch_size=50)
+    search = {"binary_search_steps": 1, "max_iterations": 5, "learning_rate": 0.1}
+    puvae = shared.puvae_plan(
+        colour=False,
+        classifier=training,
+        width=0.1,
+        substitute_training={"num_seed_images": 20, "num_rounds": 2, "epochs": 1},
+        num_draws=2,
+        searches=(1,),
+        timed_search=(2, 2),
+    )
+    guards = shared.puvae_purifiers(puvae, puvae=training, width=0.1, magnet=training)
+    defense_gan = later_profile().plans["digits"].purifiers["defense_gan"]
+    plan = dataclasses.replace(
+        profile.plans["digits"],
+        targets={},
+        voters=(),
+        purifiers={"defense_gan": defense_gan, **guards},
+        unpublished=shared.UNPUBLISHED,
+        attacked_through={"puvae": 20},
+        puvae=puvae,
+    )
+    return dataclasses.replace(
+        profile,
+        plans={"digits": plan},
+        attacks={**profile.attacks, **shared.targeted_attacks(search)},
+        num_draws=1,
+    )
 
 
 def tiny_run(

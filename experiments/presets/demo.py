@@ -11,6 +11,7 @@ from experiments.config import (
     DecisionConfig,
     Profile,
     PurifierConfig,
+    PuVAEPlan,
     TrainingConfig,
 )
 from experiments.presets import shared
@@ -24,18 +25,17 @@ CUTS = (
 
 def demo() -> Profile:
     """One small data set, every defense, every kind of figure."""
+    search = {
+        "binary_search_steps": 3, "max_iterations": 40, "learning_rate": 0.05,
+        "initial_const": 1.0,
+    }  # fmt: skip
     return Profile(
         name="demo",
         plans={"digits": _plan()},
-        attacks=shared.attacks(
-            pgd_steps=10,
-            carlini_wagner={
-                "binary_search_steps": 3,
-                "max_iterations": 40,
-                "learning_rate": 0.05,
-                "initial_const": 1.0,
-            },
-        ),
+        attacks={
+            **shared.attacks(pgd_steps=10, carlini_wagner=search),
+            **shared.targeted_attacks(search),
+        },
         epsilons=shared.REDUCED_EPSILONS,
         voting_epsilons=(0.05, 0.10, 0.15),
         cuts=CUTS,
@@ -47,12 +47,14 @@ def _plan() -> DatasetPlan:
     vae = TrainingConfig(epochs=40, batch_size=64, schedule="cosine", global_clipnorm=5.0)
     voter = TrainingConfig(epochs=12, batch_size=64, schedule="cosine", learning_rate=3e-3)
     voters = shared.small_voters(voter)
+    puvae, guards = _puvae()
     return DatasetPlan(
         dataset=DatasetConfig(name="digits", validation_size=197, test_limit=200),
         targets=shared.targets(dict.fromkeys("ABC", target)),
         purifiers={
             **shared.sfl_purifiers(vae, width=0.25, kl_weight=shared.KL_WEIGHT),
             **_later_purifiers(),
+            **guards,
         },
         voters=voters,
         pools={"defense_cyclegan": shared.cyclegan_pool(voters)},
@@ -62,12 +64,30 @@ def _plan() -> DatasetPlan:
         wide_resnet=ClassifierConfig(
             architecture="wide_resnet_d", width=0.1, depth=1, training=voter
         ),
-        unpublished=shared.ABLATIONS,
+        unpublished=shared.UNPUBLISHED,
         substitutes=tuple(
             ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=2, training=voter)
             for letter in "abc"
         ),
+        puvae=puvae,
+        compared=("magnet",),
     )
+
+
+def _puvae() -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
+    """The PuVAE paper's experiments, and the purifiers that only it has."""
+    plan = shared.puvae_plan(
+        colour=False,
+        classifier=TrainingConfig(epochs=12, batch_size=64, schedule="cosine"),
+        width=0.25,
+        substitute_training={"num_rounds": 4},
+        num_draws=2,
+        searches=(1, 4, 16),
+        timed_search=(4, 50),
+    )
+    guard = TrainingConfig(epochs=15, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    magnet = TrainingConfig(epochs=20, batch_size=64)
+    return plan, shared.puvae_purifiers(plan, puvae=guard, width=0.25, magnet=magnet)
 
 
 def _later_purifiers() -> dict[str, PurifierConfig]:

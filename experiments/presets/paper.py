@@ -13,6 +13,7 @@ from experiments.config import (
     DecisionConfig,
     Profile,
     PurifierConfig,
+    PuVAEPlan,
     TrainingConfig,
 )
 from experiments.presets import shared
@@ -37,10 +38,11 @@ def paper() -> Profile:
     return Profile(
         name="paper",
         plans={
+            "mnist": _mnist(),
             "fashion_mnist": _plan("fashion_mnist", TrainingConfig(epochs=20), 50, 55_000),
             "cifar10": _plan("cifar10", colour, 100, 45_000),
         },
-        attacks=attacks,
+        attacks={**attacks, **shared.targeted_attacks({"max_iterations": 100})},
         epsilons=shared.FULL_EPSILONS,
         voting_epsilons=(0.03, 0.06, 0.09, 0.12, 0.15),
         num_draws=3,
@@ -78,12 +80,14 @@ def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: i
     vae = TrainingConfig(epochs=vae_epochs, schedule="cosine", global_clipnorm=5.0)
     voters = {voter.architecture: voter for voter in _voters()}
     wide_resnet = voters["wide_resnet_d"]
+    puvae, guards = _puvae(colour=name == "cifar10")
     return DatasetPlan(
         dataset=DatasetConfig(name=name),
         targets=shared.targets(dict.fromkeys("ABC", target)),
         purifiers={
             **shared.sfl_purifiers(vae, width=1.0, kl_weight=shared.KL_WEIGHT),
             **_later_purifiers(training_images, colour=name == "cifar10"),
+            **guards,
         },
         voters=tuple(voters.values()),
         pools={"defense_cyclegan": shared.cyclegan_pool(tuple(voters.values()))},
@@ -93,9 +97,38 @@ def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: i
         wide_resnet=dataclasses.replace(
             wide_resnet, training=dataclasses.replace(wide_resnet.training, batch_size=128)
         ),
-        unpublished=(*shared.ABLATIONS, "non_vqunet"),
+        unpublished=(*shared.UNPUBLISHED, "non_vqunet"),
         substitutes=tuple(voters[f"densenet_{letter}"] for letter in "abc"),
+        puvae=puvae,
     )
+
+
+def _mnist() -> DatasetPlan:
+    """The PuVAE paper's alone; the dissertation does not use MNIST."""
+    puvae, guards = _puvae(colour=False)
+    return DatasetPlan(
+        dataset=DatasetConfig(name="mnist", validation_size=10_000),
+        targets={},
+        purifiers={"defense_gan": _defense_gan(50_000, colour=False), **guards},
+        voters=(),
+        decision=DecisionConfig(),
+        unpublished=shared.UNPUBLISHED,
+        puvae=puvae,
+    )
+
+
+def _puvae(*, colour: bool) -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
+    """The PuVAE paper's experiments, and the purifiers that only it has."""
+    plan = shared.puvae_plan(
+        colour=colour,
+        classifier=TrainingConfig(epochs=40 if colour else 20),
+        width=1.0,
+        num_draws=10,
+        searches=(1, 2, 5, 10, 20, 50, 100, 200),
+    )
+    guard = TrainingConfig(epochs=100 if colour else 50)
+    magnet = TrainingConfig(epochs=100, batch_size=256)
+    return plan, shared.puvae_purifiers(plan, puvae=guard, width=1.0, magnet=magnet)
 
 
 def _later_purifiers(training_images: int, *, colour: bool) -> dict[str, PurifierConfig]:
@@ -105,14 +138,6 @@ def _later_purifiers(training_images: int, *, colour: bool) -> dict[str, Purifie
         epochs=100, batch_size=128, learning_rate=2e-4, beta_1=0.5, schedule="linear"
     )
     vq = TrainingConfig(epochs=100, batch_size=128, schedule="cosine")
-    batch_size = CRITIC_STEPS * (64 if colour else 50)
-    gan = TrainingConfig(
-        epochs=math.ceil(GENERATOR_STEPS / math.ceil(training_images / batch_size)),
-        batch_size=batch_size,
-        learning_rate=1e-4,
-        beta_1=0.5,
-        beta_2=0.9,
-    )
     return {
         **shared.cyclegan_purifiers(cyclegan, width=1.0, ablations=True),
         **shared.vq_purifiers(vq, width=1.0),
@@ -121,5 +146,17 @@ def _later_purifiers(training_images: int, *, colour: bool) -> dict[str, Purifie
             training=TrainingConfig(epochs=5, batch_size=16, learning_rate=5e-4),
             copies=shared.attacked_copies(colour=colour),
         ),
-        "defense_gan": PurifierConfig(name="defense_gan", training=gan),
+        "defense_gan": _defense_gan(training_images, colour=colour),
     }
+
+
+def _defense_gan(training_images: int, *, colour: bool) -> PurifierConfig:
+    batch_size = CRITIC_STEPS * (64 if colour else 50)
+    training = TrainingConfig(
+        epochs=math.ceil(GENERATOR_STEPS / math.ceil(training_images / batch_size)),
+        batch_size=batch_size,
+        learning_rate=1e-4,
+        beta_1=0.5,
+        beta_2=0.9,
+    )
+    return PurifierConfig(name="defense_gan", training=training)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from experiments.config import (
     AttackConfig,
     AttackedCopies,
     ClassifierConfig,
     PurifierConfig,
+    PuVAEPlan,
     TrainingConfig,
 )
 
@@ -17,8 +19,18 @@ FULL_EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.30
 REDUCED_EPSILONS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30)
 SWEEP_WEIGHTS = (1.0, 0.1, 0.03, 0.01, 0.003)
 KL_WEIGHT = 0.01
+PUVAE_COEFFICIENTS = ((0.1, 0.01, 10.0), (0.1, 0.1, 10.0), (0.01, 0.1, 10.0))
+"""Weights of reconstruction, divergence and cross-entropy: the divergence below the
+reconstruction, level with it, and the printed ratio of ten. The paper prints the last alone."""
 ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range(1, 5)))
 """Purifiers that are made for one figure each."""
+UNPUBLISHED = (
+    *ABLATIONS,
+    "puvae_other_source",
+    *(f"defense_vae_retrained_{target}" for target in "ABC"),
+    *(f"vqunet_retrained_{target}" for target in "ABC"),
+)
+"""What the zoo leaves out; retrained copies of full-sized targets would be most of its weight."""
 
 
 def targets(training: Mapping[str, TrainingConfig]) -> dict[str, ClassifierConfig]:
@@ -63,6 +75,57 @@ def attacks(
         "bim": AttackConfig(name="bim", hyperparameters={"step_size": 0.05, "num_steps": 10}),
         "pgd": AttackConfig(name="pgd", hyperparameters={"num_steps": pgd_steps}),
         "carlini_wagner": AttackConfig(name="carlini_wagner", hyperparameters=dict(carlini_wagner)),
+    }
+
+
+def targeted_attacks(carlini_wagner: Mapping[str, float | int]) -> dict[str, AttackConfig]:
+    """The PuVAE paper's attacks, each towards a drawn wrong label."""
+    hyperparameters: dict[str, Mapping[str, float | int]] = {
+        "fgsm": {},
+        "bim": {"step_size": 0.03, "num_steps": 10},
+        "carlini_wagner": dict(carlini_wagner),
+    }
+    return {
+        f"targeted_{name}": AttackConfig(name=name, hyperparameters=numbers, targeted=True)
+        for name, numbers in hyperparameters.items()
+    }
+
+
+def puvae_plan(
+    *, colour: bool, classifier: TrainingConfig, width: float, **sizes: Any
+) -> PuVAEPlan:
+    """The experiments of the PuVAE paper on one kind of images.
+
+    Args:
+        colour: whether the images are those of CIFAR-10.
+        classifier: how the two classifiers are trained.
+        width: factor on their hidden channel counts.
+        **sizes: what else `PuVAEPlan` takes.
+    """
+    names = ("puvae_c", "puvae_d") if colour else ("puvae_a", "puvae_b")
+    return PuVAEPlan(
+        classifiers={
+            name: ClassifierConfig(architecture=name, width=width, training=classifier)
+            for name in names
+        },
+        epsilon=0.06 if colour else 0.3,
+        substitute=ClassifierConfig(architecture="puvae_e", training=classifier),
+        coefficients=PUVAE_COEFFICIENTS,
+        **sizes,
+    )
+
+
+def puvae_purifiers(
+    plan: PuVAEPlan, *, puvae: TrainingConfig, width: float, magnet: TrainingConfig
+) -> dict[str, PurifierConfig]:
+    """MagNet, and one PuVAE for each classifier as its source; "puvae" has the first."""
+    first, second = plan.classifiers
+    return {
+        "magnet": PurifierConfig(name="magnet", training=magnet),
+        **{
+            key: PurifierConfig(name="puvae", training=puvae, width=width, source=source)
+            for key, source in (("puvae", first), ("puvae_other_source", second))
+        },
     }
 
 

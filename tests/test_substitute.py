@@ -1,0 +1,66 @@
+"""The substitute of an attacker who sees labels only."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from attacks.substitute import SubstituteTraining
+from tests.attack_helpers import grey_images, linear_classifier, predictions
+
+QUICK = {"num_seed_images": 20, "num_rounds": 3, "epochs": 5, "batch_size": 16}
+
+
+def substitute() -> keras.Model:
+    inputs = keras.Input((4, 4, 1))
+    initializer = keras.initializers.RandomNormal(stddev=0.1, seed=1)
+    outputs = keras.layers.Dense(2, kernel_initializer=initializer)(keras.layers.Flatten()(inputs))
+    return keras.Model(inputs, outputs)
+
+
+def test_it_learns_the_target_from_labels_and_doubles_its_images_each_round():
+    target, *_ = linear_classifier()
+    model, asked = substitute(), []
+
+    def query(images: np.ndarray) -> np.ndarray:
+        asked.append(images)
+        return predictions(target, images)
+
+    test = grey_images(400, seed=9)
+    before = np.mean(predictions(model, test) == predictions(target, test))
+    training = SubstituteTraining(**{**QUICK, "epochs": 60})
+    rounds = []
+    training(model, query, grey_images(30), seed=3, progress=rounds.append)
+    after = np.mean(predictions(model, test) == predictions(target, test))
+    assert after > max(0.7, before)
+    assert [len(images) for images in asked] == [20, 20, 40]
+    assert sum(len(images) for images in asked) == training.num_queries == 80
+    assert rounds == [1, 2, 3]
+
+
+def test_new_images_are_one_step_along_the_sign_of_the_answered_logit():
+    model, weights, _ = linear_classifier()
+    images = grey_images(6)
+    labels = np.array([0, 1, 0, 1, 1, 0])
+    born = SubstituteTraining(**QUICK, step_size=0.1)._augmented(model, images, labels)
+    expected = images + 0.1 * np.sign(weights.T[labels]).reshape(images.shape)
+    np.testing.assert_allclose(born, expected, atol=1e-6)
+
+
+def test_equal_seeds_learn_equal_substitutes():
+    target, *_ = linear_classifier()
+    learnt = []
+    for _ in range(2):
+        model = substitute()
+        training = SubstituteTraining(**QUICK)
+        training(model, lambda images: predictions(target, images), grey_images(20), seed=3)
+        learnt.append(model.get_weights()[0])
+    np.testing.assert_array_equal(*learnt)
+
+
+def test_mistakes_are_explained():
+    with pytest.raises(ValueError, match="counts of at least 1"):
+        SubstituteTraining(num_rounds=0)
+    with pytest.raises(ValueError, match="at least 20 images, received 5"):
+        SubstituteTraining(**QUICK)(substitute(), lambda images: images, grey_images(5))
