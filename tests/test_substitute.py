@@ -27,13 +27,13 @@ def test_it_learns_the_target_from_labels_and_doubles_its_images_each_round():
         asked.append(images)
         return predictions(target, images)
 
-    test = grey_images(400, seed=9)
+    own, test = (np.random.default_rng(s).random((400, 4, 4, 1), "float32") for s in (1, 9))
     before = np.mean(predictions(model, test) == predictions(target, test))
-    training = SubstituteTraining(**{**QUICK, "epochs": 60})
+    training = SubstituteTraining(**{**QUICK, "epochs": 40, "batch_size": 2})
     rounds = []
-    training(model, query, grey_images(30), seed=3, progress=rounds.append)
+    training(model, query, own[:20], seed=3, progress=rounds.append)
     after = np.mean(predictions(model, test) == predictions(target, test))
-    assert after > max(0.7, before)
+    assert after > 0.65 and after > before + 0.15
     assert [len(images) for images in asked] == [20, 20, 40]
     assert sum(len(images) for images in asked) == training.num_queries == 80
     assert rounds == [1, 2, 3]

@@ -112,7 +112,9 @@ def puvae_profile() -> Profile:
     """What the PuVAE paper adds."""
     profile = tiny_profile()
     training = TrainingConfig(epochs=1, batch_size=50)
-    search = {"binary_search_steps": 1, "max_iterations": 5, "learning_rate": 0.1}
+    search = {
+        "binary_search_steps": 1, "max_iterations": 20, "learning_rate": 0.3, "initial_const": 100.0,
+    }  # fmt: skip
     puvae = shared.puvae_plan(
         colour=False,
         classifier=training,
