@@ -113,8 +113,11 @@ def puvae_profile() -> Profile:
     profile = tiny_profile()
     training = TrainingConfig(epochs=1, batch_size=50)
     search = {
-        "binary_search_steps": 1, "max_iterations": 20, "learning_rate": 0.3, "initial_const": 100.0,
-    }  # fmt: skip
+        "binary_search_steps": 1,
+        "max_iterations": 20,
+        "learning_rate": 0.3,
+        "initial_const": 100.0,
+    }
     puvae = shared.puvae_plan(
         colour=False,
         classifier=training,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from experiments.config import (
     ClassifierConfig,
     DatasetConfig,
@@ -18,9 +16,10 @@ from experiments.presets import shared
 
 CUTS = (
     "Profile demo: scikit-learn digits enlarged to 28x28, 1,200 training and 200 test images; "
-    "purifiers at an eighth or a quarter of their widths; 6 small voters, 3 drawn; PGD 10 steps; "
-    "CW 3 x 40 steps; Defense-GAN 1 x 20 steps."
+    "purifiers at an eighth or a quarter of their widths, a few epochs each; 4 small voters of "
+    "three families, 3 drawn; PGD 10 steps; CW 3 x 40 steps; Defense-GAN 1 x 20 steps."
 )
+EPSILONS = (0.0, 0.1, 0.2, 0.3)
 
 
 def demo() -> Profile:
@@ -36,37 +35,40 @@ def demo() -> Profile:
             **shared.attacks(pgd_steps=10, carlini_wagner=search),
             **shared.targeted_attacks(search),
         },
-        epsilons=shared.REDUCED_EPSILONS,
-        voting_epsilons=(0.05, 0.10, 0.15),
+        epsilons=EPSILONS,
+        voting_epsilons=(0.1, 0.2),
         cuts=CUTS,
     )
 
 
 def _plan() -> DatasetPlan:
-    target = TrainingConfig(epochs=15, batch_size=64, schedule="cosine")
-    vae = TrainingConfig(epochs=40, batch_size=64, schedule="cosine", global_clipnorm=5.0)
-    voter = TrainingConfig(epochs=12, batch_size=64, schedule="cosine", learning_rate=3e-3)
-    voters = shared.small_voters(voter)
+    target = TrainingConfig(epochs=8, batch_size=64, schedule="cosine")
+    vae = TrainingConfig(epochs=25, batch_size=64, schedule="cosine", global_clipnorm=5.0)
+    voter = TrainingConfig(epochs=8, batch_size=64, schedule="cosine", learning_rate=3e-3)
+    voters = tuple(
+        ClassifierConfig(architecture=name, width=width, depth=1, training=voter)
+        for name, width in (
+            ("resnet_a", 0.5), ("resnet_b", 0.5), ("densenet_a", 0.5), ("wide_resnet_a", 0.125),
+        )
+    )  # fmt: skip
     puvae, guards = _puvae()
     return DatasetPlan(
         dataset=DatasetConfig(name="digits", validation_size=197, test_limit=200),
         targets=shared.targets(dict.fromkeys("ABC", target)),
         purifiers={
-            **shared.sfl_purifiers(vae, width=0.25, kl_weight=shared.KL_WEIGHT),
+            **shared.sfl_purifiers(vae, width=0.125, kl_weight=shared.KL_WEIGHT),
             **_later_purifiers(),
             **guards,
         },
         voters=voters,
         pools={"defense_cyclegan": shared.cyclegan_pool(voters)},
         decision=DecisionConfig(num_drawn=3, backoff=True),
-        sweep=(1.0, 0.1, 0.01),
-        sweep_training=dataclasses.replace(vae, epochs=8),
         wide_resnet=ClassifierConfig(
             architecture="wide_resnet_d", width=0.1, depth=1, training=voter
         ),
         unpublished=shared.UNPUBLISHED,
         substitutes=tuple(
-            ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=2, training=voter)
+            ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=1, training=voter)
             for letter in "abc"
         ),
         puvae=puvae,
@@ -78,26 +80,26 @@ def _puvae() -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
     """The PuVAE paper's experiments, and the purifiers that only it has."""
     plan = shared.puvae_plan(
         colour=False,
-        classifier=TrainingConfig(epochs=12, batch_size=64, schedule="cosine"),
+        classifier=TrainingConfig(epochs=8, batch_size=64, schedule="cosine"),
         width=0.25,
         substitute_training={"num_rounds": 4},
         num_draws=2,
         searches=(1, 4, 16),
         timed_search=(4, 50),
     )
-    guard = TrainingConfig(epochs=15, batch_size=64, schedule="cosine", learning_rate=2e-3)
-    magnet = TrainingConfig(epochs=20, batch_size=64)
+    guard = TrainingConfig(epochs=10, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    magnet = TrainingConfig(epochs=15, batch_size=64)
     return plan, shared.puvae_purifiers(plan, puvae=guard, width=0.25, magnet=magnet)
 
 
 def _later_purifiers() -> dict[str, PurifierConfig]:
     """Those of chapters 4 and 5, and the baselines."""
     cyclegan = TrainingConfig(
-        epochs=12, batch_size=64, learning_rate=1e-3, beta_1=0.5, schedule="linear"
+        epochs=8, batch_size=64, learning_rate=1e-3, beta_1=0.5, schedule="linear"
     )
-    vq = TrainingConfig(epochs=12, batch_size=64, schedule="cosine", learning_rate=2e-3)
-    denoiser = TrainingConfig(epochs=3, batch_size=64, schedule="cosine", learning_rate=2e-3)
-    gan = TrainingConfig(epochs=40, batch_size=80, learning_rate=1e-3, beta_1=0.5, beta_2=0.9)
+    vq = TrainingConfig(epochs=8, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    denoiser = TrainingConfig(epochs=2, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    gan = TrainingConfig(epochs=25, batch_size=80, learning_rate=1e-3, beta_1=0.5, beta_2=0.9)
     return {
         **shared.cyclegan_purifiers(cyclegan, width=0.125, ablations=True),
         **shared.vq_purifiers(vq, width=0.125),
