@@ -137,24 +137,12 @@ class AdversarialSets:
             ``(n, height, width, channels)`` float32 in [0, 1]: the test images, or as many of
             them as the plan attacks through this purifier.
         """
-        known = dict(surrogate or {})
-
-        def defended() -> keras.Model:
-            classifier = self.models.target(target)
-            if purifier is None:
-                return classifier
-            attacked = self.models.purifier(purifier).attack_surrogate(**known)
-            return DefendedClassifier(
-                attacked,
-                [classifier],
-                identity_gradient=not attacked.differentiable,
-                num_draws=num_draws,
-            )
+        known = tuple(sorted((surrogate or {}).items()))
 
         def recipe(model: keras.Model) -> dict[str, Any]:
             return {
                 "members": reproducibility.weights_hash(model),
-                "surrogate": known,
+                "surrogate": dict(known),
                 "num_draws": num_draws,
             }
 
@@ -162,10 +150,30 @@ class AdversarialSets:
             ThreatModel.ADAPTIVE,
             attack_name,
             epsilon,
-            model=defended,
+            model=lambda: self._end_to_end(purifier, target, known, num_draws),
             recipe=recipe,
             label=f"{attack_name} through {purifier or 'nothing'} on {target}",
             limit=self.plan.attacked_through.get(purifier or ""),
+        )
+
+    @functools.cache  # noqa: B019  a second model of the same networks would be traced anew
+    def _end_to_end(
+        self,
+        purifier: str | None,
+        target: str,
+        surrogate: tuple[tuple[str, Any], ...],
+        num_draws: int,
+    ) -> keras.Model:
+        """What the adaptive attacker differentiates."""
+        classifier = self.models.target(target)
+        if purifier is None:
+            return classifier
+        attacked = self.models.purifier(purifier).attack_surrogate(**dict(surrogate))
+        return DefendedClassifier(
+            attacked,
+            [classifier],
+            identity_gradient=not attacked.differentiable,
+            num_draws=num_draws,
         )
 
     def framework(
@@ -191,14 +199,13 @@ class AdversarialSets:
         if epsilon == 0:
             return test.images
         model = self.models.purifier(purifier)
-        behind = [self.deployed(purifier, target)] if target else self.models.voters(purifier)
+        behind = self._behind(purifier, target)
         hashes = [reproducibility.weights_hash(m) for m in (model, *behind)]
         recipe = {"members": hashes, **({"limit": limit} if limit else {})}
         label = f"{attack_name} through {purifier}" + (f" on {target}" if target else "")
 
         def craft(attack: Attack, epsilons: Epsilons, options: dict[str, Any]) -> Crafted:
-            straight = not model.differentiable
-            members = [DefendedClassifier(model, [m], identity_gradient=straight) for m in behind]
+            members = self._members(purifier, target)
             sets, _ = attack_random_member(
                 attack, members, test.images, test.labels, epsilons, **options
             )
@@ -207,6 +214,19 @@ class AdversarialSets:
         return self._stored(
             ThreatModel.FRAMEWORK, attack_name, epsilon, recipe, label, craft, len(test)
         )
+
+    def _behind(self, purifier: str, target: str | None) -> list[keras.Model]:
+        """The classifiers behind a purifier: one that is deployed, or the pool."""
+        return [self.deployed(purifier, target)] if target else self.models.voters(purifier)
+
+    @functools.cache  # noqa: B019  see `_end_to_end`
+    def _members(self, purifier: str, target: str | None) -> list[DefendedClassifier]:
+        """Each of them behind the purifier, as one model."""
+        model = self.models.purifier(purifier)
+        return [
+            DefendedClassifier(model, [classifier], identity_gradient=not model.differentiable)
+            for classifier in self._behind(purifier, target)
+        ]
 
     def mixed(self, attack_name: str, epsilon: float) -> np.ndarray:
         """Test images, half attacked on the Wide-ResNet, half transferred from the substitutes.
