@@ -113,6 +113,7 @@ def _single_pass(study: Study, target: str) -> list[_Setting]:
 def _search(study: Study, restarts: int, steps: int) -> _Setting:
     """Defense-GAN on the trained generator, with another search."""
 
+    @functools.cache
     def make() -> Purifier:
         trained = study.models.purifier("defense_gan")
         assert isinstance(trained, DefenseGAN)
