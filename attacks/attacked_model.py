@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from attacks.validation import AttackFailedError, Job, check_logits
 
+_LOOKED_AT = 8
+
 
 class AttackedModel:
     """One stable callable from images to logits per model, shared by all attacks on it.
@@ -48,10 +50,13 @@ class AttackedModel:
         return np.concatenate(logits)
 
     def check(self, job: Job) -> int:
-        """Returns the number of classes, after one look at what the model returns for a batch."""
+        """Returns the number of classes, after one look at what the model returns for images.
+
+        A few of them and uncompiled: tracing would take longer than the attack itself.
+        """
         if self.num_classes is None:
-            batch = job.images[: job.batch_size]
-            self.num_classes = check_logits(self.predict(batch, job.batch_size), len(batch))
+            batch = job.images[:_LOOKED_AT]
+            self.num_classes = check_logits(self(tf.constant(batch)).numpy(), len(batch))
         return self.num_classes
 
 

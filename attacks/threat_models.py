@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from attacks.attack import Attack
-from attacks.validation import AttackFailedError
+from attacks.validation import DEFAULT_BATCH_SIZE, AttackFailedError
 
 # A member that attacks fewer images than this may rightly leave all of them unchanged.
 _FEW_IMAGES = 20
@@ -218,6 +218,7 @@ def _attack_members(
     """Returns each image attacked on its member; every member meets its own images only."""
     images, labels = np.asarray(images), np.asarray(labels)
     crafted: dict[float | None, np.ndarray] = {e: np.array(images) for e in epsilons}
+    batch_size = _common_batch_size(members, batch_size)
     num_done = 0
     for index in np.unique(members):
         rows = np.flatnonzero(members == index)
@@ -239,6 +240,15 @@ def _attack_members(
         if epsilon != 0 and np.array_equal(adversarial, images):
             raise AttackFailedError.nothing_changed(attack.name, epsilon, len(images))
     return crafted
+
+
+def _common_batch_size(members: np.ndarray, batch_size: int | None) -> int:
+    """Returns a batch that every member can fill, whatever the draw.
+
+    A member with fewer images would be traced for a batch of its own, anew in each draw.
+    """
+    smallest = int(np.unique(members, return_counts=True)[1].min())
+    return min(batch_size or DEFAULT_BATCH_SIZE, 2 ** (smallest.bit_length() - 1))
 
 
 def _shifted(progress: Callable[[int], None] | None, num_done: int) -> Callable[[int], None] | None:
