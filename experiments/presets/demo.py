@@ -17,7 +17,8 @@ from experiments.presets import shared
 CUTS = (
     "Profile demo: scikit-learn digits enlarged to 28x28, 1,200 training and 200 test images; "
     "purifiers at an eighth or a quarter of their widths, a few epochs each; 4 small voters of "
-    "three families, 3 drawn; PGD 10 steps; CW 3 x 40 steps; Defense-GAN 1 x 20 steps."
+    "three families, 3 drawn; PGD 10 steps; CW 3 x 40 steps; Defense-GAN 1 x 20 steps, "
+    "attacked end to end on 40 images, PuVAE on 100."
 )
 EPSILONS = (0.0, 0.1, 0.2, 0.3)
 
@@ -71,6 +72,7 @@ def _plan() -> DatasetPlan:
             ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=1, training=voter)
             for letter in "abc"
         ),
+        attacked_through={"defense_gan": 40, "puvae": 100},
         puvae=puvae,
         compared=("magnet",),
     )
