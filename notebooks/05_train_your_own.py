@@ -76,13 +76,14 @@ print("clean accuracy:", classifier.evaluate(test.images, test.labels, verbose=0
 #
 # `for_images` builds the published network for your image shape; `width` scales its channels. What
 # a training batch holds is in `batch_keys`: clean images here. Each loss is logged by its name.
+# MagNet's network has three maps in each layer: it is quick, and takes a higher rate than Adam's own.
 
 # %%
 purifiers, histories = {}, {}
-for name, width in {"magnet": 1.0, "sfl_vae": 0.125}.items():
+for name, width, rate in (("magnet", 1.0, 1e-2), ("sfl_vae", 0.125, 1e-3)):
     purifier = get_purifier(name).for_images((28, 28, 1), width=width, seed=0)
-    purifier.compile()
-    history = purifier.fit({"clean": train.images}, epochs=15, batch_size=64, verbose=0)
+    purifier.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
+    history = purifier.fit({"clean": train.images}, epochs=30, batch_size=64, verbose=0)
     purifiers[name], histories[name] = purifier, history.history
     first, last = (history.history["reconstruction_loss"][i] for i in (0, -1))
     print(f"{name}: reconstruction loss {first:.3f} -> {last:.3f}, needs {purifier.batch_keys}")

@@ -90,7 +90,7 @@ def _puvae() -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
         timed_search=(4, 50),
     )
     guard = TrainingConfig(epochs=10, batch_size=64, schedule="cosine", learning_rate=2e-3)
-    magnet = TrainingConfig(epochs=15, batch_size=64)
+    magnet = TrainingConfig(epochs=20, batch_size=64, learning_rate=1e-2)
     return plan, shared.puvae_purifiers(plan, puvae=guard, width=0.25, magnet=magnet)
 
 

@@ -147,7 +147,7 @@ def _puvae(*, colour: bool) -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
         timed_search=(20, 200),
     )
     guard = TrainingConfig(epochs=15, train_limit=20_000, schedule="cosine")
-    magnet = TrainingConfig(epochs=20, batch_size=256, train_limit=20_000)
+    magnet = TrainingConfig(epochs=20, batch_size=256, train_limit=20_000, learning_rate=5e-3)
     return plan, shared.puvae_purifiers(plan, puvae=guard, width=0.25, magnet=magnet)
 
 
