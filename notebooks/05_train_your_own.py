@@ -76,7 +76,7 @@ print("clean accuracy:", classifier.evaluate(test.images, test.labels, verbose=0
 #
 # `for_images` builds the published network for your image shape; `width` scales its channels. What
 # a training batch holds is in `batch_keys`: clean images here. Each loss is logged by its name.
-# MagNet's network has three maps in each layer: it is quick, and takes a higher rate than Adam's own.
+# MagNet has three maps in each layer: it is quick, and takes a higher rate than Adam's own.
 
 # %%
 purifiers, histories = {}, {}
