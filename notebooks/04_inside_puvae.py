@@ -34,12 +34,14 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import Markdown, display
 from keras import ops
 
 from attacks.registry import get_attack
 from defenses.defended_classifier import DefendedClassifier
 from experiments import datasets, presets, zoo
 from results.style import PALETTE
+from results.tables import markdown_table
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
@@ -175,7 +177,8 @@ attackers = {
     "through the mixture": DefendedClassifier(puvae.attack_surrogate(0.02), [target], num_draws=2),
 }
 defended = DefendedClassifier(puvae, [target])
-print(f"clean: {np.mean(defended.predict_labels(few) == truth):.0%}")
+lines = [("clean images", f"{np.mean(defended.predict_labels(few) == truth):.0%}")]
 for name, victim in attackers.items():
     survived = np.mean(defended.predict_labels(pgd(victim, few, truth, epsilon)) == truth)
-    print(f"PGD at {epsilon:g}, attacker {name}: {survived:.0%}")
+    lines.append((f"PGD, attacker {name}", f"{survived:.0%}"))
+display(Markdown(markdown_table((f"epsilon {epsilon:g}", "target behind PuVAE"), lines)))

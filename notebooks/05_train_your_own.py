@@ -36,12 +36,15 @@ import subprocess
 import tempfile
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import Markdown, display
 
 from attacks.registry import get_attack
 from defenses.defended_classifier import DefendedClassifier
 from defenses.registry import get_purifier, purifier_names
 from experiments import datasets, presets
+from results.tables import markdown_table
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 print(*purifier_names(), sep=", ")
@@ -127,15 +130,24 @@ attack, epsilon = get_attack("pgd", num_steps=10), 0.15
 truth = test.labels[:50]
 oblivious = attack(classifier, images, truth, epsilon)
 print("no defense:", np.mean(classifier.predict(oblivious, verbose=0).argmax(axis=1) == truth))
+lines = []
 for name, purifier in purifiers.items():
     defended = DefendedClassifier(purifier, [classifier], num_draws=2)
-    adaptive = attack(defended, images, truth, epsilon)
-    shares = {
-        label: np.mean(defended.predict_labels(batch) == truth)
-        for label, batch in {"clean": images, "oblivious": oblivious, "adaptive": adaptive}.items()
-    }
-    print(name, {label: f"{share:.0%}" for label, share in shares.items()})
+    batches = (images, oblivious, attack(defended, images, truth, epsilon))
+    shares = [np.mean(defended.predict_labels(batch) == truth) for batch in batches]
+    lines.append((name, *(f"{share:.0%}" for share in shares)))
+display(Markdown(markdown_table(("classifier behind", "clean", "oblivious", "adaptive"), lines)))
+
+# %%
+shown = [images, oblivious, *(purifier.purify(oblivious) for purifier in purifiers.values())]
+figure, axes = plt.subplots(4, 8, figsize=(8, 4.3), layout="constrained")
+for row, name, batch in zip(axes, ("clean", "attacked", *purifiers), shown, strict=True):
+    row[0].set_ylabel(name)
+    for axis, image in zip(row, batch, strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+        axis.set(xticks=[], yticks=[])
+plt.show()
 
 # %% [markdown]
-# The last column is the one that counts, and it is an upper bound: ten steps of one attack.
+# The last column of the table is the one that counts, and it is an upper bound: ten steps of one attack.
 # `docs/adding_a_defense.md` goes on from here to a purifier that does not exist yet.
