@@ -149,5 +149,5 @@ for row, name, batch in zip(axes, ("clean", "attacked", *purifiers), shown, stri
 plt.show()
 
 # %% [markdown]
-# The last column of the table is the one that counts, and it is an upper bound: ten steps of one attack.
+# The last column is the one that counts, and it is an upper bound: ten steps of one attack.
 # `docs/adding_a_defense.md` goes on from here to a purifier that does not exist yet.
