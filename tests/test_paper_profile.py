@@ -8,6 +8,7 @@ import pytest
 
 from defenses.registry import get_purifier
 from experiments import fitting, presets
+from models.registry import build_classifier
 
 PLAN = presets.profile("paper").plans["cifar10"]
 SHAPE = (32, 32, 3)
@@ -19,6 +20,8 @@ SIZES = {
     "vqunet": (34.9, 558),
     "defense_vae": (3.0, 48),
     "defense_gan": (9.3, 149),
+    "puvae": (34.9, 559),
+    "magnet": (0.0, 0),
 }
 
 
@@ -30,7 +33,11 @@ def test_every_method_of_the_paper_profile_is_named_here():
 def test_the_first_step_at_full_width(name):
     config = PLAN.purifiers[name]
     assert config.width == 1.0
-    purifier = get_purifier(name).for_images(SHAPE, width=config.width, **config.arguments)
+    arguments = dict(config.arguments)
+    if config.source:
+        source = PLAN.classifiers[config.source]
+        arguments["source_classifier"] = build_classifier(source.architecture, SHAPE)
+    purifier = get_purifier(name).for_images(SHAPE, width=config.width, **arguments)
     optimizers = {n: fitting.make_optimizer(config.training, 100) for n in purifier.optimizer_names}
     purifier.compile(**optimizers)
 
