@@ -13,8 +13,6 @@ import tensorflow as tf
 
 from attacks.validation import AttackFailedError, Job, check_logits
 
-_LOOKED_AT = 8
-
 
 class AttackedModel:
     """One stable callable from images to logits per model, shared by all attacks on it.
@@ -50,12 +48,12 @@ class AttackedModel:
         return np.concatenate(logits)
 
     def check(self, job: Job) -> int:
-        """Returns the number of classes, after one look at what the model returns for images.
+        """Returns the number of classes, after one look at what the model returns for a batch.
 
-        A few of them and uncompiled: tracing would take longer than the attack itself.
+        Uncompiled: for one batch, tracing would take longer.
         """
         if self.num_classes is None:
-            batch = job.images[:_LOOKED_AT]
+            batch = job.images[: job.batch_size]
             self.num_classes = check_logits(self(tf.constant(batch)).numpy(), len(batch))
         return self.num_classes
 

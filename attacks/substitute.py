@@ -85,9 +85,10 @@ class SubstituteTraining:
                 f"Expected at least {self.num_seed_images} images, received {len(images)}. Pass "
                 "more, or lower num_seed_images."
             )
-        known = np.asarray(images[: self.num_seed_images], np.float32)
+        known = images[: self.num_seed_images]
+        no_labels = np.zeros(len(known), np.int64)
+        validated_job(known, no_labels, None, seed, self.batch_size, None)
         labels = np.asarray(query(known))
-        validated_job(known, labels, None, seed, self.batch_size, None)
         substitute.compile(
             keras.optimizers.Adam(1e-3),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),

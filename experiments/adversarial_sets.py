@@ -16,16 +16,14 @@ import numpy as np
 from attacks.attack import Attack
 from attacks.registry import get_attack
 from attacks.threat_models import ThreatModel, attack_mixed, attack_random_member
-from defenses.defended_classifier import DefendedClassifier
 from experiments import fitting, reproducibility
 from experiments.config import WIDE_RESNET, Profile
 from experiments.training import TrainedModels
+from experiments.victims import Victims
 
 BATCH_SIZE = 125
 UNBOUNDED = 1.0
 """The epsilon that rows carry where an attack has no budget: only the range [0, 1] bounds it."""
-RETRAINED = ("defense_vae", "vqunet")
-"""Purifiers that are deployed with a classifier retrained on purified images."""
 Epsilons = list[float | None]
 Crafted = dict[float | None, np.ndarray]
 
@@ -39,7 +37,7 @@ class AdversarialSets:
     """
 
     def __init__(self, profile: Profile, models: TrainedModels) -> None:
-        self.profile, self.models = profile, models
+        self.profile, self.models, self.victims = profile, models, Victims(models)
         self.plan, self.data, self.seed = models.plan, models.data, models.seed
         self.image_hash = reproducibility.array_hash(self.data.test.images, self.data.test.labels)
 
@@ -83,17 +81,16 @@ class AdversarialSets:
             attack_name,
             epsilon,
             model=lambda: self.models.target(target),
-            recipe=lambda model: {"target": reproducibility.weights_hash(model)},
             label=f"{attack_name} on {target}",
         )
 
-    def transfer(self, substitute: str, attack_name: str, epsilon: float) -> np.ndarray:
+    def transfer(self, target: str, attack_name: str, epsilon: float) -> np.ndarray:
         """Test images attacked on a substitute of the target.
 
         **Reference**: PuVAE, sec. V-B, Table 6.
 
         Args:
-            substitute: its name.
+            target: the name of the target that the substitute has learnt from.
             attack_name: a name of this profile.
             epsilon: as in `oblivious`.
 
@@ -104,9 +101,8 @@ class AdversarialSets:
             ThreatModel.TRANSFER,
             attack_name,
             epsilon,
-            model=lambda: self.models.substitute(substitute),
-            recipe=lambda model: {"target": reproducibility.weights_hash(model)},
-            label=f"{attack_name} on a substitute of {substitute}",
+            model=lambda: self.models.substitute(target),
+            label=f"{attack_name} on a substitute of {target}",
         )
 
     def adaptive(
@@ -138,41 +134,14 @@ class AdversarialSets:
             them as the plan attacks through this purifier.
         """
         known = tuple(sorted((surrogate or {}).items()))
-
-        def recipe(model: keras.Model) -> dict[str, Any]:
-            return {
-                "members": reproducibility.weights_hash(model),
-                "surrogate": dict(known),
-                "num_draws": num_draws,
-            }
-
         return self._on_model(
             ThreatModel.ADAPTIVE,
             attack_name,
             epsilon,
-            model=lambda: self._end_to_end(purifier, target, known, num_draws),
-            recipe=recipe,
+            model=lambda: self.victims.end_to_end(purifier, target, known, num_draws),
             label=f"{attack_name} through {purifier or 'nothing'} on {target}",
             limit=self.plan.attacked_through.get(purifier or ""),
-        )
-
-    @functools.cache  # noqa: B019  a second model of the same networks would be traced anew
-    def _end_to_end(
-        self,
-        purifier: str | None,
-        target: str,
-        surrogate: tuple[tuple[str, Any], ...],
-        num_draws: int,
-    ) -> keras.Model:
-        """What the adaptive attacker differentiates."""
-        classifier = self.models.target(target)
-        if purifier is None:
-            return classifier
-        attacked = self.models.purifier(purifier).attack_surrogate(**dict(surrogate))
-        return DefendedClassifier(
-            attacked,
-            [classifier],
-            identity_gradient=not attacked.differentiable,
+            surrogate=dict(known),
             num_draws=num_draws,
         )
 
@@ -199,13 +168,13 @@ class AdversarialSets:
         if epsilon == 0:
             return test.images
         model = self.models.purifier(purifier)
-        behind = self._behind(purifier, target)
+        behind = self.victims.behind(purifier, target)
         hashes = [reproducibility.weights_hash(m) for m in (model, *behind)]
         recipe = {"members": hashes, **({"limit": limit} if limit else {})}
         label = f"{attack_name} through {purifier}" + (f" on {target}" if target else "")
 
         def craft(attack: Attack, epsilons: Epsilons, options: dict[str, Any]) -> Crafted:
-            members = self._members(purifier, target)
+            members = self.victims.members(purifier, target)
             sets, _ = attack_random_member(
                 attack, members, test.images, test.labels, epsilons, **options
             )
@@ -214,19 +183,6 @@ class AdversarialSets:
         return self._stored(
             ThreatModel.FRAMEWORK, attack_name, epsilon, recipe, label, craft, len(test)
         )
-
-    def _behind(self, purifier: str, target: str | None) -> list[keras.Model]:
-        """The classifiers behind a purifier: one that is deployed, or the pool."""
-        return [self.deployed(purifier, target)] if target else self.models.voters(purifier)
-
-    @functools.cache  # noqa: B019  see `_end_to_end`
-    def _members(self, purifier: str, target: str | None) -> list[DefendedClassifier]:
-        """Each of them behind the purifier, as one model."""
-        model = self.models.purifier(purifier)
-        return [
-            DefendedClassifier(model, [classifier], identity_gradient=not model.differentiable)
-            for classifier in self._behind(purifier, target)
-        ]
 
     def mixed(self, attack_name: str, epsilon: float) -> np.ndarray:
         """Test images, half attacked on the Wide-ResNet, half transferred from the substitutes.
@@ -259,12 +215,6 @@ class AdversarialSets:
             ThreatModel.MIXED, attack_name, epsilon, {"members": hashes}, label, craft, len(test)
         )
 
-    def deployed(self, purifier: str, target: str) -> keras.Model:
-        """The classifier behind a purifier without a pool, retrained where it is published so."""
-        if purifier in RETRAINED:
-            return self.models.retrained(purifier, target)
-        return self.models.target(target)
-
     def _on_model(
         self,
         threat_model: ThreatModel,
@@ -272,11 +222,14 @@ class AdversarialSets:
         epsilon: float,
         *,
         model: Callable[[], keras.Model],
-        recipe: Callable[[keras.Model], dict[str, Any]],
         label: str,
         limit: int | None = None,
+        **known: Any,
     ) -> np.ndarray:
-        """The stored set made on one model, which is only asked for where it is needed."""
+        """The stored set made on one model, which is only asked for where it is needed.
+
+        `known` is what the set depends on beside the model's weights.
+        """
         test = self.data.test.take(limit)
         if epsilon == 0:
             return test.images
@@ -289,8 +242,10 @@ class AdversarialSets:
                 victim, test.images, test.labels, epsilons, target_labels=goals, **options
             )
 
-        known = {**recipe(victim), **({"limit": limit} if limit else {})}
-        return self._stored(threat_model, attack_name, epsilon, known, label, craft, len(test))
+        recipe = {"target": reproducibility.weights_hash(victim), **known}
+        if limit:
+            recipe["limit"] = limit
+        return self._stored(threat_model, attack_name, epsilon, recipe, label, craft, len(test))
 
     def _stored(
         self,
@@ -304,8 +259,9 @@ class AdversarialSets:
     ) -> np.ndarray:
         """The stored set of one epsilon; an attack that has no epsilon is run for all at once."""
         attack = self.attack(attack_name)
-        whole_axis = attack.allows_native_epsilon and epsilon != UNBOUNDED
-        epsilons: Epsilons = [None if epsilon == UNBOUNDED else epsilon]
+        unbounded = attack.allows_native_epsilon and epsilon == UNBOUNDED
+        whole_axis = attack.allows_native_epsilon and not unbounded
+        epsilons: Epsilons = [None if unbounded else epsilon]
         if whole_axis:
             epsilons = [e for e in self.profile.epsilons if e > 0]
         seed = reproducibility.derive_seed(

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.adversarial_sets import RETRAINED
 from experiments.config import WIDE_RESNET
 from experiments.evaluation import Measured, Measurement, Study, accuracy
 from experiments.evidence import conditional_tables, vote_predictions
 from experiments.inference import classifier_labels
+from experiments.victims import RETRAINED
 from results.rows import make_flags
 
 POOLED = ("sfl_vae", "defense_cyclegan")

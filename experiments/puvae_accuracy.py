@@ -108,9 +108,9 @@ def _settle(
         attack=attack,
         epsilon=epsilon,
         threat_model="none" if attack == "none" else threat_model.value,
-        depends_on={**made_on, **_goals(study, attack), **decider.recipe},
+        depends_on={**made_on, **decider.recipe},
         measurements=[decider.row],
-        measure=lambda: measured(study, decider, images()),
+        measure=lambda: measured(decider, images()),
     )
 
 
@@ -124,9 +124,9 @@ def _settle_hardened(study: Study, experiment: str, attack: str, target: str) ->
         attack=attack,
         epsilon=epsilon,
         threat_model=ThreatModel.ADAPTIVE.value,
-        depends_on={**_goals(study, attack), **decider.recipe},
+        depends_on=decider.recipe,
         measurements=[decider.row],
-        measure=lambda: measured(study, decider, study.sets.adaptive(None, name, attack, epsilon)),
+        measure=lambda: measured(decider, study.sets.adaptive(None, name, attack, epsilon)),
     )
 
 
@@ -157,7 +157,7 @@ def _settle_adaptive(
                 surrogate={"soft_min_temperature": temperature if mixes else None},
                 num_draws=plan.num_draws,
             )
-            survived[name] = decided_rightly(study, guarded, images)
+            survived[name] = decided_rightly(guarded, images)
         survived["worst"] = survived["argmin"] & survived["softmin"]
         return {rows[name]: share(correct) for name, correct in survived.items()}
 
@@ -170,15 +170,8 @@ def _settle_adaptive(
             "target": study.models.target_recipe(target),
             "attacker": {"num_draws": plan.num_draws, "temperature": temperature},
             "attacked_through": study.plan.attacked_through.get(key),
-            **_goals(study, attack),
             **guarded.recipe,
         },
         measurements=rows.values(),
         measure=measure,
     )
-
-
-def _goals(study: Study, attack: str) -> dict[str, Any]:
-    """What a targeted attack leads to."""
-    config = study.profile.attacks.get(attack)
-    return {"goal_labels": study.seed} if config and config.targeted else {}

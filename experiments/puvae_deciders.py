@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,11 +34,13 @@ class Decider:
         row: the measurement it makes.
         recipe: what its decisions depend on, beside the images.
         correct: images and draw to booleans: which of them it deals with rightly.
+        num_draws: draws of its randomness that are pooled.
     """
 
     row: Measurement
     recipe: Mapping[str, Any]
     correct: Callable[[np.ndarray, int], np.ndarray]
+    num_draws: int = 1
 
 
 def guard_of(study: Study, target: str) -> str:
@@ -96,6 +99,7 @@ def purified(study: Study, key: str, target: str) -> Decider:
             "num_draws": study.profile.num_draws,
         },
         correct=lambda images, draw: _classified(study, target, study.purified(key, images, draw)),
+        num_draws=study.profile.num_draws,
     )
 
 
@@ -120,6 +124,7 @@ def _whole_magnet(study: Study, target: str, attacked: bool) -> Decider:
     )
 
 
+@functools.lru_cache(maxsize=1)  # one target after the other meets all attacks
 def _detectors(study: Study, target: str) -> list[MagNetDetector]:
     """The published detectors, their thresholds from the validation images.
 
@@ -159,15 +164,14 @@ def _classified(study: Study, name: str, images: np.ndarray) -> np.ndarray:
     return labels == study.data.test.labels[: len(images)]
 
 
-def measured(study: Study, decider: Decider, images: np.ndarray) -> Measured:
+def measured(decider: Decider, images: np.ndarray) -> Measured:
     """The row's accuracy, pooled over the profile's draws."""
-    return {decider.row: share(decided_rightly(study, decider, images))}
+    return {decider.row: share(decided_rightly(decider, images))}
 
 
-def decided_rightly(study: Study, decider: Decider, images: np.ndarray) -> np.ndarray:
+def decided_rightly(decider: Decider, images: np.ndarray) -> np.ndarray:
     """Which images a decider deals with rightly, draw after draw."""
-    draws = range(study.profile.num_draws if "draws=" in decider.row.flags else 1)
-    return np.concatenate([decider.correct(images, draw) for draw in draws])
+    return np.concatenate([decider.correct(images, draw) for draw in range(decider.num_draws)])
 
 
 def share(correct: np.ndarray) -> tuple[float, int, int]:

@@ -7,48 +7,33 @@ import json
 import numpy as np
 import pytest
 
-from experiments import datasets, scheduler
-from experiments.artifacts import ArtifactStore
-from experiments.evaluation import Study
-from experiments.training import TrainedModels
+from experiments import scheduler
 from results.rows import qualifier
-from tests.tiny_profile import LATER_ENTRIES, later_profile, tiny_run
+from tests.tiny_profile import LATER_ENTRIES, finished_run, later_profile, rows_where, study_of
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """One finished run of what chapters 4 and 5 add."""
-    run = tiny_run(tmp_path_factory.mktemp("later"), later_profile(), LATER_ENTRIES)
-    scheduler.measure(run)
-    return run
+    return finished_run(tmp_path_factory.mktemp("later"), later_profile(), LATER_ENTRIES)
 
 
 @pytest.fixture(scope="module")
 def study(run):
-    plan = run.profile.plans["digits"]
-    models = TrainedModels(plan, datasets.load(plan.dataset), ArtifactStore(run.artifacts_dir), 0)
-    return Study(run.profile, models, run.rows)
-
-
-def _rows(run, experiment, **fields):
-    return [
-        row
-        for row in run.rows.read(experiment)
-        if all(getattr(row, name) == value for name, value in fields.items())
-    ]
+    return study_of(run)
 
 
 def test_every_entry_has_rows_and_a_figure(run):
     for entry in run.entries:
         if not entry.implemented:
             continue
-        assert _rows(run, entry.id), entry.id
+        assert rows_where(run, entry.id), entry.id
         figure = run.results_dir / f"figures/tiny/{entry.id}_digits.png"
         assert figure.stat().st_size > 5000, entry.id
 
 
 def test_every_defense_is_attacked_as_a_whole(run):
-    rows = _rows(run, "003.F3.10", epsilon=0.1)
+    rows = rows_where(run, "003.F3.10", epsilon=0.1)
     assert {row.defense for row in rows} == {
         "sfl_vae", "defense_cyclegan", "defense_vae", "defense_gan",
     }  # fmt: skip
@@ -76,7 +61,7 @@ def test_a_mixed_set_is_half_the_targets(study):
 def test_the_wide_resnet_is_measured_with_and_without_retraining(run, study):
     (row,) = [
         row
-        for row in _rows(run, "003.F5.3", defense="vqunet", epsilon=0.1)
+        for row in rows_where(run, "003.F5.3", defense="vqunet", epsilon=0.1)
         if qualifier(row, "retrained")
     ]
     purified = study.purified("vqunet", study.sets.mixed("fgsm", 0.1))
@@ -85,12 +70,12 @@ def test_the_wide_resnet_is_measured_with_and_without_retraining(run, study):
     assert row.correct == (labels == study.data.test.labels).sum()
     assert row.classifier == qualifier(row, "target") == "wide_resnet"
     assert row.threat_model == "mixed"
-    clean = _rows(run, "003.T5.1", defense="vqunet")
+    clean = rows_where(run, "003.T5.1", defense="vqunet")
     assert {row.attack for row in clean} == {"none"} and len(clean) == 2
 
 
 def test_clean_reconstructions_are_measured_by_l1(run, study):
-    values = {row.defense: row.value for row in _rows(run, "003.T4.1", metric="l1")}
+    values = {row.defense: row.value for row in rows_where(run, "003.T4.1", metric="l1")}
     assert set(values) == {"sfl_vae", "defense_cyclegan", "defense_cyclegan_4"}
     clean = study.data.test.images
     difference = study.purified("defense_cyclegan", clean) - clean
@@ -100,18 +85,18 @@ def test_clean_reconstructions_are_measured_by_l1(run, study):
 
 def test_features_change_under_attack_alone(run):
     for experiment, stages in (("003.F5.8", {"pre"}), ("003.F5.9", {"pre", "post"})):
-        rows = _rows(run, experiment, metric="feature_change")
+        rows = rows_where(run, experiment, metric="feature_change")
         assert {qualifier(row, "stage") for row in rows} == stages
         assert {qualifier(row, "depth") for row in rows} == {"1", "2", "3"}
         assert all((row.value == 0) == (row.epsilon == 0) for row in rows)
-    assert {row.defense for row in _rows(run, "003.F5.8")} == {"vqunet", "non_vqunet"}
-    changed = _rows(run, "003.F5.10")
+    assert {row.defense for row in rows_where(run, "003.F5.8")} == {"vqunet", "non_vqunet"}
+    changed = rows_where(run, "003.F5.10")
     assert all(0 <= row.value <= 1 for row in changed)
     assert all(row.value == 0 for row in changed if row.epsilon == 0)
 
 
 def test_a_card_keeps_the_retrained_target_apart(run, study):
-    rows = _rows(run, "003.T5.1", defense="vqunet")
+    rows = rows_where(run, "003.T5.1", defense="vqunet")
     card = json.loads((run.results_dir / "zoo/digits/vqunet.json").read_text())
     found = {m["decided_by"]: m["value"] for m in card["measured"] if m["experiment"] == "003.T5.1"}
     expected = {

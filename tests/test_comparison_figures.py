@@ -12,6 +12,7 @@ from results.paper import printed_accuracy, printed_filtered, printed_reconstruc
 from results.sections import sections
 from results.selection import companions, main_defense
 from results.style import DEFENSE_STYLES, GREY
+from tests.drawn import cells, lines, words
 from tests.synthetic_rows import (
     EPSILONS,
     accuracy_row,
@@ -24,8 +25,6 @@ from tests.synthetic_rows import (
     row,
     target_rows,
 )
-from tests.test_plots import lines, words
-from tests.test_tables import cells
 
 CURVE = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 

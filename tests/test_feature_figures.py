@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from results import comparison_tables, feature_plots, plots
+from tests.drawn import cells, lines, words
 from tests.synthetic_rows import EPSILONS, distance_rows, feature_rows
-from tests.test_plots import lines, words
-from tests.test_tables import cells
 
 CURVE = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 

@@ -9,11 +9,11 @@ import run_all
 from benchmarks.kill_and_resume import command, killed_runs, rows_without_seconds, run_to_the_end
 from experiments import catalog, presets, reproducibility, scheduler, zoo
 from experiments.artifacts import ArtifactStore
-from experiments.evaluation import Study, accuracy
+from experiments.evaluation import accuracy
 from experiments.listing import listing
 from experiments.training import TrainedModels
 from results.rows import qualifier
-from tests.tiny_profile import ENTRIES, tiny_run
+from tests.tiny_profile import ENTRIES, study_of, tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,6 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny")
     scheduler.measure(tiny_run(path))
     return path
-
-
-def _study(run):
-    from experiments import datasets
-
-    plan = run.profile.plans["digits"]
-    models = TrainedModels(plan, datasets.load(plan.dataset), ArtifactStore(run.artifacts_dir), 0)
-    return Study(run.profile, models, run.rows)
 
 
 def test_every_entry_has_rows_a_figure_and_a_place_in_the_report(folder):
@@ -54,7 +46,7 @@ def test_rows_are_consistent(folder):
 
 def test_rows_say_what_the_models_say(folder):
     run = tiny_run(folder)
-    study = _study(run)
+    study = study_of(run)
     images = study.sets.oblivious("A", "pgd", 0.1)
     assert np.abs(images - study.data.test.images).max() <= 0.1 + 1e-6
     labels = study.models.target("A").predict(images, verbose=0).argmax(-1)
@@ -68,7 +60,7 @@ def test_rows_say_what_the_models_say(folder):
 
 def test_the_gain_in_l2_is_judged_image_by_image(folder):
     run = tiny_run(folder)
-    study = _study(run)
+    study = study_of(run)
     attacked = study.sets.oblivious("A", "fgsm", 0.1)
     clean = study.data.test.images.astype(np.float64)
     lengths = [
@@ -149,7 +141,7 @@ def test_new_rows_appear_in_every_figure_that_shows_them(folder, tmp_path):
 
 
 def test_one_set_serves_every_defense(folder):
-    study = _study(tiny_run(folder))
+    study = study_of(tiny_run(folder))
     path = study.models.store.root / "adversarial_sets"
     # fgsm and pgd at 0.1 on A and pgd on B, one Carlini-Wagner set, one through the framework
     assert len([p for p in path.iterdir() if not p.name.startswith(".")]) == 5
@@ -158,7 +150,7 @@ def test_one_set_serves_every_defense(folder):
 def test_other_voters_change_only_what_depends_on_them(folder):
     import dataclasses
 
-    study = _study(tiny_run(folder))
+    study = study_of(tiny_run(folder))
     decision = dataclasses.replace(study.plan.decision, num_drawn=2)
     plan = dataclasses.replace(study.plan, decision=decision)
     models = TrainedModels(plan, study.data, study.models.store, 0)
@@ -168,7 +160,7 @@ def test_other_voters_change_only_what_depends_on_them(folder):
 
 
 def test_ablation_starts_from_the_same_weights_and_sees_the_same_batches(folder):
-    study = _study(tiny_run(folder))
+    study = study_of(tiny_run(folder))
     recipes = [study.models.purifier_recipe(name) for name in ("sfl_vae", "non_sfl_vae")]
     a, b = (dict(recipe) for recipe in recipes)
     assert a.pop("config").training == b.pop("config").training
@@ -178,7 +170,7 @@ def test_ablation_starts_from_the_same_weights_and_sees_the_same_batches(folder)
 
 
 def test_zoo_loads_what_was_trained_and_names_what_there_is(folder):
-    study = _study(tiny_run(folder))
+    study = study_of(tiny_run(folder))
     loaded = zoo.load("digits", "sfl_vae", folder / "results" / "zoo")
     trained = study.models.purifier("sfl_vae")
     images = study.data.test.images[:5]
@@ -191,7 +183,7 @@ def test_zoo_loads_what_was_trained_and_names_what_there_is(folder):
 
 
 def test_published_models_stand_in_for_training(folder, tmp_path, monkeypatch):
-    study = _study(tiny_run(folder))
+    study = study_of(tiny_run(folder))
     published = folder / "results" / "zoo"
     store = ArtifactStore(tmp_path)
     models = TrainedModels(study.plan, study.data, store, 0, published)

@@ -8,8 +8,6 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from results import image_grids, plots
 from results.curves import accuracy_curves, primary, value_curves
@@ -17,6 +15,7 @@ from results.labels import curve_label
 from results.paper import printed_accuracy, table_value, text_value
 from results.statistics import mean, wilson_interval
 from results.style import PALETTE, cycle_style, figure_bytes, save_figure
+from tests.drawn import flat_pictures, lines, words
 from tests.synthetic_rows import (
     EPSILONS,
     accuracy_row,
@@ -29,20 +28,6 @@ from tests.synthetic_rows import (
 
 CURVES = ["no defense", "SFL-VAE + target", "mean single voter", "vote (of 3)",
           "vote (of 3) + Bayes"]  # fmt: skip
-
-
-def lines(axes: Axes, prefix: str) -> dict[str, Line2D]:
-    """The lines of a panel whose role begins with a prefix, by their name."""
-    return {
-        str(line.get_gid()).split(":", 1)[1]: line
-        for line in axes.get_lines()
-        if str(line.get_gid()).startswith(f"{prefix}:")
-    }
-
-
-def words(figure, gid: str) -> str:
-    """A text of a figure, its line breaks undone."""
-    return next(t.get_text() for t in figure.texts if t.get_gid() == gid).replace("\n", " ")
 
 
 # -- statistics -----------------------------------------------------------------------------------
@@ -360,9 +345,7 @@ def test_rows_of_two_figures_are_refused(change):
 
 
 def examples() -> dict[str, np.ndarray]:
-    clean = np.full((3, 8, 8, 1), 0.5, np.float32)
-    attacked = clean.copy()
-    attacked[:, 0, 0, 0] = (0.6, 0.5, 0.3)
+    clean, attacked = flat_pictures()
     return {
         "clean": clean, "attacked": attacked, "purified": clean,
         "labels": np.array([0, 1, 2]), "target_predictions": np.array([1, 1, 0]),

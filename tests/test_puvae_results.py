@@ -27,6 +27,7 @@ from results.rows import RowStore
 from results.sections import sections
 from results.statistics import wilson_interval
 from results.style import PALETTE, figure_bytes
+from tests.drawn import cells, flat_pictures, words
 from tests.puvae_rows import (
     ITSELF,
     TABLE_3,
@@ -40,8 +41,6 @@ from tests.puvae_rows import (
     time_rows,
 )
 from tests.synthetic_rows import chapter_rows, row
-from tests.test_plots import words
-from tests.test_tables import cells
 
 OBLIVIOUS = {"none": 0.95, "targeted_fgsm": 0.85, "pgd": 0.75}
 ADAPTIVE = {
@@ -428,9 +427,7 @@ def test_coefficient_table_is_ordered_by_the_share_of_the_divergence():
 
 
 def projections() -> dict[str, np.ndarray]:
-    clean = np.full((3, 8, 8, 1), 0.5, np.float32)
-    attacked = clean.copy()
-    attacked[:, 0, 0, 0] = (0.6, 0.5, 0.3)
+    clean, attacked = flat_pictures()
     candidates = np.stack([np.full((8, 8, 1), c / 10, np.float32) for c in range(3)])
     return {
         "clean": clean, "attacked": attacked, "candidates": np.stack([candidates] * 3),

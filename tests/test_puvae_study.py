@@ -5,37 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments import datasets, scheduler
-from experiments.artifacts import ArtifactStore
 from experiments.config import DatasetPlan
 from experiments.evaluation import Study
 from experiments.puvae_deciders import guard_of
 from experiments.training import TrainedModels
 from results.rows import qualifier
-from tests.tiny_profile import PUVAE_ENTRIES, puvae_profile, tiny_run
+from tests.tiny_profile import PUVAE_ENTRIES, finished_run, puvae_profile, rows_where, study_of
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """One finished run of what the PuVAE paper adds."""
-    run = tiny_run(tmp_path_factory.mktemp("puvae"), puvae_profile(), PUVAE_ENTRIES)
-    scheduler.measure(run)
-    return run
+    return finished_run(tmp_path_factory.mktemp("puvae"), puvae_profile(), PUVAE_ENTRIES)
 
 
 @pytest.fixture(scope="module")
 def study(run):
-    plan = run.profile.plans["digits"]
-    models = TrainedModels(plan, datasets.load(plan.dataset), ArtifactStore(run.artifacts_dir), 0)
-    return Study(run.profile, models, run.rows)
-
-
-def _rows(run, experiment, **fields):
-    return [
-        row
-        for row in run.rows.read(experiment)
-        if all(getattr(row, name) == value for name, value in fields.items())
-    ]
+    return study_of(run)
 
 
 def test_every_entry_is_measured_and_drawn(run):
@@ -43,7 +29,7 @@ def test_every_entry_is_measured_and_drawn(run):
         if not entry.implemented:
             continue
         pictures = run.rows.folder / f"{entry.id}_digits.npz"
-        assert _rows(run, entry.id) or pictures.is_file(), entry.id
+        assert rows_where(run, entry.id) or pictures.is_file(), entry.id
         if entry.drawing:
             figure = run.results_dir / f"figures/tiny/{entry.id}_digits.png"
             assert figure.stat().st_size > 5000, entry.id
@@ -52,16 +38,18 @@ def test_every_entry_is_measured_and_drawn(run):
 def test_every_defense_meets_every_attack_before_both_targets(run):
     for attack in ("targeted_fgsm", "targeted_bim", "targeted_carlini_wagner"):
         for target in ("puvae_a", "puvae_b"):
-            rows = _rows(run, "004.T3", attack=attack, classifier=target, threat_model="oblivious")
+            rows = rows_where(
+                run, "004.T3", attack=attack, classifier=target, threat_model="oblivious"
+            )
             assert sorted(row.defense for row in rows) == [
                 "adversarial_training", "defense_gan", "magnet", "magnet", "none", "puvae",
             ]  # fmt: skip
             (puvae,) = (row for row in rows if row.defense == "puvae")
             assert {target, qualifier(puvae, "source")} == {"puvae_a", "puvae_b"}
             assert {row.epsilon for row in rows} == {1.0 if "carlini" in attack else 0.3}
-    hardened = _rows(run, "004.T3", threat_model="adaptive")
+    hardened = rows_where(run, "004.T3", threat_model="adaptive")
     assert {row.defense for row in hardened} == {"adversarial_training"}
-    assert {row.threat_model for row in _rows(run, "004.T6")} == {"transfer"}
+    assert {row.threat_model for row in rows_where(run, "004.T6")} == {"transfer"}
 
 
 def test_targeted_images_lead_to_the_drawn_label_within_the_budget(study):
@@ -90,7 +78,7 @@ def test_the_adaptive_attacker_goes_through_puvae(run, study):
     oblivious = study.sets.oblivious("puvae_b", "pgd", 0.3)[:20]
     assert np.abs(attacked - study.data.test.images[:20]).max() <= 0.3 + 1e-6
     assert not np.array_equal(attacked, oblivious)
-    rows = _rows(run, "004.F8", attack="pgd", threat_model="adaptive")
+    rows = rows_where(run, "004.F8", attack="pgd", threat_model="adaptive")
     found = {qualifier(row, "surrogate"): row for row in rows}
     assert found["worst"].correct <= min(found["argmin"].correct, found["softmin"].correct)
     assert {row.total for row in rows} == {20}
@@ -98,14 +86,14 @@ def test_the_adaptive_attacker_goes_through_puvae(run, study):
 
 def test_whole_magnet_counts_a_refused_attack_as_handled(run):
     for attack, epsilon in (("none", 0.0), ("targeted_bim", 0.3)):
-        rows = _rows(run, "004.T3", defense="magnet", attack=attack, classifier="puvae_a")
+        rows = rows_where(run, "004.T3", defense="magnet", attack=attack, classifier="puvae_a")
         found = {qualifier(row, "detectors"): row.correct for row in rows}
         reformer, whole = found[None], found["True"]
         assert whole <= reformer if epsilon == 0 else whole >= reformer
 
 
 def test_times_are_measured_and_the_floor_is_one_plain_pass(run):
-    rows = _rows(run, "004.T7")
+    rows = rows_where(run, "004.T7")
     found = {(row.defense, row.metric): row.value for row in rows}
     assert set(found) == {
         ("magnet", "seconds"), ("defense_gan", "seconds"), ("puvae", "seconds"),

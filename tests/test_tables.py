@@ -10,6 +10,7 @@ from results.image_grids import save_examples
 from results.report import report_tables, write_report
 from results.rows import RowStore
 from results.sections import sections
+from tests.drawn import cells
 from tests.synthetic_rows import (
     accuracy_row,
     chapter_rows,
@@ -18,12 +19,6 @@ from tests.synthetic_rows import (
     sweep_rows,
     voting_rows,
 )
-
-
-def cells(table: str) -> list[list[str]]:
-    """The cells of a Markdown table, without the ruler."""
-    lines = [line for line in table.splitlines() if line.startswith("|")]
-    return [[c.strip() for c in line.strip("|").split("|")] for line in [lines[0], *lines[2:]]]
 
 
 def test_accuracy_table_gives_value_and_half_width():

@@ -15,7 +15,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments import catalog, scheduler
+from experiments import catalog, datasets, scheduler
+from experiments.artifacts import ArtifactStore
 from experiments.config import (
     AttackConfig,
     AttackedCopies,
@@ -27,7 +28,10 @@ from experiments.config import (
     PurifierConfig,
     TrainingConfig,
 )
+from experiments.evaluation import Study
 from experiments.presets import shared
+from experiments.training import TrainedModels
+from results.rows import Row
 
 ENTRIES = ("003.F1.1", "003.F3.2", "003.F3.5", "003.F3.8", "003.F3.10", "003.F3.14")
 LATER_ENTRIES = (
@@ -158,6 +162,29 @@ def tiny_run(
         results_dir=folder / "results",
         artifacts_dir=folder / "artifacts",
     )
+
+
+def finished_run(folder: Path, profile: Profile, entries: Sequence[str]) -> scheduler.Run:
+    """A run that has measured and drawn."""
+    run = tiny_run(folder, profile, entries)
+    scheduler.measure(run)
+    return run
+
+
+def study_of(run: scheduler.Run) -> Study:
+    """What a run measured with, read back from its store."""
+    plan = run.profile.plans["digits"]
+    models = TrainedModels(plan, datasets.load(plan.dataset), ArtifactStore(run.artifacts_dir), 0)
+    return Study(run.profile, models, run.rows)
+
+
+def rows_where(run: scheduler.Run, experiment: str, **fields: object) -> list[Row]:
+    """The rows of an experiment that have these values."""
+    return [
+        row
+        for row in run.rows.read(experiment)
+        if all(getattr(row, name) == value for name, value in fields.items())
+    ]
 
 
 if __name__ == "__main__":
