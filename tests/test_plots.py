@@ -8,6 +8,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 
 from results import image_grids, plots
 from results.curves import accuracy_curves, primary, value_curves
