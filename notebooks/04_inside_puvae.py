@@ -126,8 +126,8 @@ plt.show()
 #
 # The encoder is told the class, so the latent vector need not hold it, and the prior N(0, I) that
 # the divergence draws it to is the same for all classes. After this short training each class still
-# keeps to its own place: knowing the class, the encoder has little else to say. The deviations show
-# how much: a direction that carries nothing would keep the prior's deviation of 1.
+# keeps to its own place. The deviations show how much the latent vector carries: a direction that
+# carries nothing would keep the prior's deviation of 1.
 
 # %%
 codes = np.eye(10, dtype="float32")[labels]
