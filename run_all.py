@@ -39,9 +39,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default 0)")
     parser.add_argument(
-        "--from-zoo",
+        "--train",
         action="store_true",
-        help="take published models of the same recipe from results/zoo instead of training",
+        help="train everything, also what results/zoo holds (a model of the same recipe is taken)",
     )
     parser.add_argument(
         "--figures-only", action="store_true", help="redraw from the rows that are there"
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             results_dir=options.results_dir,
             artifacts_dir=options.artifacts_dir,
             data_dir=options.data_dir,
-            from_zoo=options.from_zoo,
+            from_zoo=not options.train,
         )
         for entry in entries if options.only else ():
             if not entry.implemented:

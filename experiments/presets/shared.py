@@ -34,8 +34,15 @@ UNPUBLISHED = (
 
 
 def targets(training: Mapping[str, TrainingConfig]) -> dict[str, ClassifierConfig]:
-    """The targets A, B and C at full size."""
-    return {name: ClassifierConfig(architecture=name, training=training[name]) for name in "ABC"}
+    """The dissertation's targets at full size.
+
+    Args:
+        training: how each of them, A, B or C, is trained.
+    """
+    return {
+        name: ClassifierConfig(architecture=name, training=config)
+        for name, config in training.items()
+    }
 
 
 def sfl_purifiers(
