@@ -62,6 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs what the command line asks for; returns the exit status."""
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # TensorFlow warns of every further model whose predictions it compiles.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Imported here so that --help and a mistyped option answer at once.
     from experiments.memory import keep_freed_memory
 
