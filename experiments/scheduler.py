@@ -84,8 +84,10 @@ def measure(run: Run) -> None:
         study = Study(run.profile, models, run.rows)
         for number, entry in enumerate(entries, start=1):
             start = time.perf_counter()
-            _record(run, data, new=_measure(run, entry, study))
-            zoo.publish(study, run.results_dir / "zoo")
+            new = _measure(run, entry, study)
+            _record(run, data, new=new)
+            if new or number == len(entries):
+                zoo.publish(study, run.results_dir / "zoo")
             _say(
                 f"[{name} {number}/{len(entries)}] {entry.id}  {entry.title}: "
                 f"{time.perf_counter() - start:.1f} s"

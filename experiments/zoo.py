@@ -8,7 +8,7 @@ every number measured of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +24,7 @@ from experiments.artifacts import (
     write_atomically,
     write_json,
 )
-from results.rows import qualifier
+from results.rows import Row, qualifier
 
 if TYPE_CHECKING:
     from experiments.evaluation import Study
@@ -104,6 +104,7 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
         The ``.keras`` files that were written.
     """
     published = []
+    rows = study.rows.read()
     for exhibit in _exhibits(study):
         hidden = exhibit.name in study.plan.unpublished
         if hidden or not study.models.store.has(exhibit.kind, exhibit.recipe):
@@ -111,7 +112,7 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
         path = folder / study.dataset / f"{exhibit.name}.keras"
         card_path = path.with_suffix(".json")
         recipe_hash = reproducibility.stable_hash(exhibit.recipe)
-        measured = _measured(study, exhibit.name)
+        measured = _measured(study, rows, exhibit.name)
         known = _measured_before(path, card_path, recipe_hash)
         if known is not None and known >= len(measured):
             continue
@@ -171,10 +172,10 @@ def _card(path: Path) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-def _measured(study: Study, name: str) -> list[dict[str, object]]:
+def _measured(study: Study, rows: Iterable[Row], name: str) -> list[dict[str, object]]:
     """One entry per experiment, epsilon, decider and metric: means over the targets."""
     groups: dict[tuple, list[float]] = {}
-    for row in study.rows.read():
+    for row in rows:
         if (row.dataset, row.defense, row.seed) != (study.dataset, name, study.seed):
             continue
         decider = "target" if len(row.classifier) == 1 else row.classifier
