@@ -50,16 +50,16 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 # %% [markdown]
 # ## Images, target, purifiers
 #
-# One hundred test images. Target A is what is attacked and what reads the purified images; targets
-# B and C were trained apart from it and serve as substitutes. Defense-GAN is left out here: it
-# searches for each image, and so has no gradient of its own.
+# One hundred test images. Target A is what is attacked and what reads the purified images; target B
+# and a small DenseNet were trained apart from it and serve as substitutes. Defense-GAN is left out
+# here: it searches for each image, and so has no gradient of its own.
 
 # %%
 plan = presets.profile("demo").plans["digits"]
 data = datasets.load(plan.dataset)
 images, labels = data.test.images[:100], data.test.labels[:100]
 target = zoo.load("digits", "target_A")
-substitutes = [zoo.load("digits", f"target_{letter}") for letter in "BC"]
+substitutes = [zoo.load("digits", name) for name in ("target_B", "target_substitute_0")]
 names = ("sfl_vae", "defense_vae", "defense_cyclegan", "vqunet")
 purifiers = {name: zoo.load("digits", name) for name in names}
 epsilons = [0.0, 0.05, 0.1, 0.15, 0.2]
@@ -71,8 +71,8 @@ attack = get_attack("pgd", num_steps=10)
 # * `oblivious`: has target A with all weights, and does not know that a purifier stands before it.
 #   Most of the papers' figures are this.
 # * `transfer`: has only target B.
-# * `mixed`: half of the images are made on target A, half are transferred from B and C, as in
-#   chapter 5 of the dissertation.
+# * `mixed`: half of the images are made on target A, half are transferred from the substitutes, as
+#   in chapter 5 of the dissertation.
 #
 # None of the three sets depends on the defense, so each is made once and serves all of them.
 

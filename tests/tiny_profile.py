@@ -54,7 +54,7 @@ def tiny_profile() -> Profile:
         },
         voters=(
             ClassifierConfig(architecture="resnet_a", depth=1, width=0.25, training=training),
-            ClassifierConfig(architecture="densenet_a", depth=1, width=0.25, training=training),
+            ClassifierConfig(architecture="B", **networks),
         ),
         decision=DecisionConfig(num_drawn=1),
         unpublished=("non_sfl_vae",),
@@ -84,7 +84,10 @@ def tiny_profile() -> Profile:
 
 
 def later_profile() -> Profile:
-    """What chapters 4 and 5 add: every other purifier, a Wide-ResNet and its substitutes."""
+    """What chapters 4 and 5 add: every other purifier, a target of its own and its substitutes.
+
+    Small networks stand in for Wide-ResNet, DenseNets and voters, which take long to build.
+    """
     profile = tiny_profile()
     plan = profile.plans["digits"]
     training = TrainingConfig(epochs=1, batch_size=50)
@@ -98,16 +101,14 @@ def later_profile() -> Profile:
         width=0.1,
         arguments={"num_restarts": 1, "num_steps": 2},
     )
-    small = {"width": 0.1, "depth": 1, "training": training}
+    first, second = (ClassifierConfig(architecture=n, width=0.1, training=training) for n in "AB")
     later = dataclasses.replace(
         plan,
         targets={"A": plan.targets["A"]},
         purifiers={"sfl_vae": plan.purifiers["sfl_vae"], **purifiers},
-        wide_resnet=ClassifierConfig(architecture="wide_resnet_d", **small),
-        substitutes=(
-            ClassifierConfig(architecture="densenet_a", **small),
-            ClassifierConfig(architecture="densenet_b", **small),
-        ),
+        voters=(second,),
+        wide_resnet=first,
+        substitutes=(first, second),
     )
     return dataclasses.replace(profile, plans={"digits": later}, num_draws=1)
 
