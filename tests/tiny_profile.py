@@ -101,14 +101,16 @@ def later_profile() -> Profile:
         width=0.1,
         arguments={"num_restarts": 1, "num_steps": 2},
     )
-    first, second = (ClassifierConfig(architecture=n, width=0.1, training=training) for n in "AB")
+    first, second, third = (
+        ClassifierConfig(architecture=name, width=0.1, training=training) for name in "ABC"
+    )
     later = dataclasses.replace(
         plan,
         targets={"A": plan.targets["A"]},
         purifiers={"sfl_vae": plan.purifiers["sfl_vae"], **purifiers},
         voters=(second,),
         wide_resnet=first,
-        substitutes=(first, second),
+        substitutes=(second, third),
     )
     return dataclasses.replace(profile, plans={"digits": later}, num_draws=1)
 
