@@ -222,19 +222,20 @@ def _attack_members(
     num_done = 0
     for index in np.unique(members):
         rows = np.flatnonzero(members == index)
+        filled = np.pad(rows, (0, max(0, batch_size - len(rows))), mode="edge")
         model = models(int(index)) if callable(models) else models[index]
         curve = attack.curve(
             model,
-            images[rows],
-            labels[rows],
+            images[filled],
+            labels[filled],
             epsilons,
             seed=seed,
             batch_size=batch_size,
-            progress=_shifted(progress, num_done),
+            progress=_shifted(progress, num_done, len(rows)),
             require_change=len(rows) >= _FEW_IMAGES,
         )
         for epsilon, adversarial in curve.items():
-            crafted[epsilon][rows] = adversarial
+            crafted[epsilon][rows] = adversarial[: len(rows)]
         num_done += len(rows)
     for epsilon, adversarial in crafted.items():
         if epsilon != 0 and np.array_equal(adversarial, images):
@@ -243,16 +244,19 @@ def _attack_members(
 
 
 def _common_batch_size(members: np.ndarray, batch_size: int | None) -> int:
-    """Returns a batch that every member can fill, whatever the draw.
+    """Returns one batch size for all members, whatever the draw: a fair share, rounded up.
 
-    A member with fewer images would be traced for a batch of its own, anew in each draw.
+    A member with fewer images has its last one repeated: it would be traced for a batch of its own
+    otherwise, anew in each draw.
     """
-    smallest = int(np.unique(members, return_counts=True)[1].min())
-    return min(batch_size or DEFAULT_BATCH_SIZE, 2 ** (smallest.bit_length() - 1))
+    share = -(-len(members) // len(np.unique(members)))
+    return min(batch_size or DEFAULT_BATCH_SIZE, 2 ** (share - 1).bit_length())
 
 
-def _shifted(progress: Callable[[int], None] | None, num_done: int) -> Callable[[int], None] | None:
-    """Returns a progress function that counts on from `num_done`."""
+def _shifted(
+    progress: Callable[[int], None] | None, num_done: int, num_images: int
+) -> Callable[[int], None] | None:
+    """Returns a progress function that counts on from `num_done`, repeated images left out."""
     if progress is None:
         return None
-    return lambda count: progress(num_done + count)
+    return lambda count: progress(num_done + min(count, num_images))

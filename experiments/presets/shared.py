@@ -26,7 +26,6 @@ ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range
 """Purifiers that are made for one figure each."""
 UNPUBLISHED = (
     *ABLATIONS,
-    "puvae_other_source",
     *(f"defense_vae_retrained_{target}" for target in "ABC"),
     *(f"vqunet_retrained_{target}" for target in "ABC"),
 )
