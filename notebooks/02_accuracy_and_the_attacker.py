@@ -50,14 +50,14 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 # %% [markdown]
 # ## Images, target, purifiers
 #
-# One hundred test images. Target A is what is attacked and what reads the purified images; target B
+# Fifty test images. Target A is what is attacked and what reads the purified images; target B
 # and a small DenseNet were trained apart from it and serve as substitutes. Defense-GAN is left out
 # here: it searches for each image, and so has no gradient of its own.
 
 # %%
 plan = presets.profile("demo").plans["digits"]
 data = datasets.load(plan.dataset)
-images, labels = data.test.images[:100], data.test.labels[:100]
+images, labels = data.test.images[:50], data.test.labels[:50]
 target = zoo.load("digits", "target_A")
 substitutes = [zoo.load("digits", name) for name in ("target_B", "target_substitute_0")]
 names = ("sfl_vae", "defense_vae", "defense_cyclegan", "vqunet")
@@ -145,14 +145,14 @@ print(len(rows), "rows")
 accuracy_figure(
     [row for row in rows if row.threat_model == "oblivious"],
     title="PGD on digits: the attacker does not know the purifier",
-    caption="100 test images, 10 steps.",
+    caption="50 test images, 10 steps.",
 )
 
 # %%
 accuracy_figure(
     [row for row in rows if row.threat_model == "adaptive"],
     title="PGD on digits: the attacker goes through the purifier",
-    caption="100 test images, 10 steps; one random draw in each gradient.",
+    caption="50 test images, 10 steps; one random draw in each gradient.",
 )
 
 # %% [markdown]
