@@ -247,9 +247,12 @@ def _common_batch_size(members: np.ndarray, batch_size: int | None) -> int:
     """Returns one batch size for all members, whatever the draw: a fair share, rounded up.
 
     A member with fewer images has its last one repeated: it would be traced for a batch of its own
-    otherwise, anew in each draw.
+    otherwise, anew in each draw. A single member has no draw, and meets all images.
     """
-    share = -(-len(members) // len(np.unique(members)))
+    num_members = len(np.unique(members))
+    if num_members == 1:
+        return min(batch_size or DEFAULT_BATCH_SIZE, len(members))
+    share = -(-len(members) // num_members)
     return min(batch_size or DEFAULT_BATCH_SIZE, 2 ** (share - 1).bit_length())
 
 

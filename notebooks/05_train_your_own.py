@@ -48,7 +48,7 @@ from experiments.memory import keep_freed_memory
 from results.tables import markdown_table
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
-keep_freed_memory()  # a training takes two thirds of the time
+keep_freed_memory()  # trains faster on Linux
 print(*purifier_names(), sep=", ")
 
 # %% [markdown]

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from experiments.memory import keep_freed_memory
 
-keep_freed_memory()  # as run_all.py does: training takes two thirds of the time
+keep_freed_memory()  # as run_all.py does
