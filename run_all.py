@@ -41,7 +41,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--train",
         action="store_true",
-        help="train everything, also what results/zoo holds (else models of the same recipe are taken)",
+        help="train everything, also what results/zoo holds (else taken from there)",
     )
     parser.add_argument(
         "--figures-only", action="store_true", help="redraw from the rows that are there"

@@ -141,7 +141,7 @@ def puvae_profile() -> Profile:
         targets={},
         voters=(),
         purifiers={"defense_gan": defense_gan, **guards},
-        unpublished=("puvae_other_source",),
+        unpublished=shared.UNPUBLISHED,
         attacked_through={"puvae": 20},
         puvae=puvae,
     )

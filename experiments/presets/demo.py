@@ -71,7 +71,7 @@ def _plan() -> DatasetPlan:
         wide_resnet=ClassifierConfig(
             architecture="wide_resnet_d", width=0.1, depth=1, training=voter
         ),
-        unpublished=shared.UNPUBLISHED,
+        unpublished=tuple(n for n in shared.UNPUBLISHED if n not in shared.LARGE),
         substitutes=tuple(
             ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=1, training=voter)
             for letter in "abc"

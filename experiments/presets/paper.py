@@ -97,7 +97,7 @@ def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: i
         wide_resnet=dataclasses.replace(
             wide_resnet, training=dataclasses.replace(wide_resnet.training, batch_size=128)
         ),
-        unpublished=(*shared.UNPUBLISHED, "non_vqunet", "puvae_other_source"),
+        unpublished=shared.UNPUBLISHED,
         substitutes=tuple(voters[f"densenet_{letter}"] for letter in "abc"),
         puvae=puvae,
     )
@@ -112,7 +112,7 @@ def _mnist() -> DatasetPlan:
         purifiers={"defense_gan": _defense_gan(50_000, colour=False), **guards},
         voters=(),
         decision=DecisionConfig(),
-        unpublished=("puvae_other_source",),
+        unpublished=shared.UNPUBLISHED,
         puvae=puvae,
     )
 

@@ -104,7 +104,7 @@ def _plan(
         wide_resnet=ClassifierConfig(
             architecture="wide_resnet_d", width=0.2, depth=1, training=clean
         ),
-        unpublished=(*shared.UNPUBLISHED, "non_vqunet", "puvae_other_source"),
+        unpublished=shared.UNPUBLISHED,
         substitutes=tuple(
             ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=2, training=clean)
             for letter in "abc"
@@ -124,7 +124,7 @@ def _mnist() -> DatasetPlan:
         purifiers={"defense_gan": _defense_gan(), **guards},
         voters=(),
         decision=DecisionConfig(),
-        unpublished=("puvae_other_source",),
+        unpublished=shared.UNPUBLISHED,
         attacked_through=ATTACKED_THROUGH,
         puvae=puvae,
     )

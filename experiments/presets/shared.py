@@ -24,10 +24,13 @@ PUVAE_COEFFICIENTS = ((0.1, 0.01, 10.0), (0.1, 0.1, 10.0), (0.01, 0.1, 10.0))
 reconstruction, level with it, and the printed ratio of ten. The paper prints the last alone."""
 ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range(1, 5)))
 """Purifiers that are made for one figure each."""
+LARGE = ("non_vqunet", "puvae_other_source")
+"""Purifiers beside a published one that are small enough for the zoo in the demo alone."""
 UNPUBLISHED = (
     *ABLATIONS,
     *(f"defense_vae_retrained_{target}" for target in "ABC"),
     *(f"vqunet_retrained_{target}" for target in "ABC"),
+    *LARGE,
 )
 """What the zoo leaves out; retrained copies of full-sized targets would be most of its weight."""
 
