@@ -25,7 +25,7 @@ PUVAE: tuple[Entry, ...] = (
     ),
     Entry(
         id="004.F7",
-        title="an attacked image as every class, for three triples of loss weights",
+        title="an attacked image as every class, for some triples of loss weights",
         run=puvae_pictures.coefficients,
         drawing="coefficients",
         datasets=("mnist",),
