@@ -5,6 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from attacks.carlini_wagner import CarliniWagner
+
+# Enough to converge on a linear model.
+EXACT = CarliniWagner(
+    max_iterations=400, learning_rate=0.002, binary_search_steps=9, abort_early=False
+)
+
 
 def linear_classifier(
     num_classes: int = 2, shape: tuple[int, int, int] = (4, 4, 1), seed: int = 0
@@ -68,3 +75,15 @@ def digits_cnn() -> tuple[keras.Model, np.ndarray, np.ndarray]:
     )
     model.fit(images[:1600], labels[:1600], epochs=8, batch_size=64, verbose=0)
     return model, images[1600:1700], labels[1600:1700]
+
+
+def boundary_distances(images, labels, weights, bias, kappa=0.0) -> np.ndarray:
+    """Distances `(batch, classes)` to where each other class leads by kappa; inf for the own."""
+    logits = images.reshape(len(images), -1).astype("float64") @ weights + bias
+    own = np.arange(len(images)), labels
+    slopes = weights.T[None] - weights.T[labels][:, None]
+    slopes = np.linalg.norm(slopes, axis=2)
+    slopes[own] = 1.0
+    distances = (logits[own][:, None] - logits + kappa) / slopes
+    distances[own] = np.inf
+    return distances

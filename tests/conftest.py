@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+import tensorflow as tf
+
 from experiments.memory import keep_freed_memory
 
 keep_freed_memory()  # as run_all.py does
+
+
+@pytest.fixture(scope="module")
+def uncompiled() -> Iterator[None]:
+    """Every step runs in Python: a network that sees few batches takes longer to compile."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -34,3 +37,46 @@ def flat_pictures() -> tuple[np.ndarray, np.ndarray]:
     attacked = clean.copy()
     attacked[:, 0, 0, 0] = (0.6, 0.5, 0.3)
     return clean, attacked
+
+
+def bars(axes) -> dict[str, object]:
+    """The bars of a panel by `name:group`."""
+    return {str(p.get_gid())[4:]: p for p in axes.patches if p.get_gid()}
+
+
+def heights(axes) -> dict[str, float]:
+    return {name: round(patch.get_height(), 6) for name, patch in bars(axes).items()}
+
+
+def lines_of(table: str) -> dict[str, list[str]]:
+    """The lines of a Markdown table by their first cell."""
+    return {line[0]: line[1:] for line in cells(table)[1:]}
+
+
+def assert_words_apart(figure) -> None:
+    """No two words of a figure's panels overlap, and none leaves the figure."""
+    FigureCanvasAgg(figure).draw()
+    texts = list(figure.texts)
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        ticks = [t for t in axes.get_xticklabels() if low <= t.get_position()[0] <= high]
+        legend = axes.get_legend()
+        texts += [axes.xaxis.label, *axes.texts, *ticks, *(legend.get_texts() if legend else [])]
+    boxes = [t.get_window_extent() for t in texts if t.get_text().strip()]
+    for first, second in itertools.combinations(boxes, 2):
+        assert not first.overlaps(second)
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+# -- pictures -------------------------------------------------------------------------------------
+
+
+def projections() -> dict[str, np.ndarray]:
+    clean, attacked = flat_pictures()
+    candidates = np.stack([np.full((8, 8, 1), c / 10, np.float32) for c in range(3)])
+    return {
+        "clean": clean, "attacked": attacked, "candidates": np.stack([candidates] * 3),
+        "distances": np.array([[0.1, 0.2, 0.3], [0.3, 0.1, 0.2], [0.2, 0.3, 0.1]]),
+        "chosen": np.array([0, 1, 2]), "purified": candidates, "labels": np.array([0, 1, 1]),
+        "target_predictions": np.array([1, 1, 0]), "decisions": np.array([0, 2, 1]),
+    }  # fmt: skip

@@ -13,7 +13,7 @@ from tests.tiny_profile import LATER_ENTRIES, finished_run, later_profile, rows_
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, uncompiled):
     """One finished run of what chapters 4 and 5 add."""
     return finished_run(tmp_path_factory.mktemp("later"), later_profile(), LATER_ENTRIES)
 

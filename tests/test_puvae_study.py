@@ -14,7 +14,7 @@ from tests.tiny_profile import PUVAE_ENTRIES, finished_run, puvae_profile, rows_
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, uncompiled):
     """One finished run of what the PuVAE paper adds."""
     return finished_run(tmp_path_factory.mktemp("puvae"), puvae_profile(), PUVAE_ENTRIES)
 

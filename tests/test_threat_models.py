@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attacks import attack_random_member
+from attacks import ThreatModel, attack_random_member
 from attacks.gradient import FGSM
 from attacks.threat_models import attack_mixed, draw_members, mixed_members
 from tests.attack_helpers import grey_images, linear_classifier
@@ -69,3 +69,16 @@ def test_a_mixed_set_transfers_the_other_half():
 def test_a_mixed_set_needs_a_substitute():
     with pytest.raises(ValueError, match="at least one substitute"):
         mixed_members(10, 0, seed=0)
+
+
+def test_every_threat_model_says_what_the_attacker_knows():
+    assert [str(model) for model in ThreatModel] == [
+        "oblivious",
+        "transfer",
+        "mixed",
+        "framework",
+        "adaptive",
+        "score",
+    ]
+    assert len({model.knowledge for model in ThreatModel}) == len(ThreatModel)
+    assert ThreatModel("framework") is ThreatModel.FRAMEWORK

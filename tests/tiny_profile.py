@@ -90,7 +90,7 @@ def later_profile() -> Profile:
     """
     profile = tiny_profile()
     plan = profile.plans["digits"]
-    training = TrainingConfig(epochs=1, batch_size=50)
+    training = TrainingConfig(epochs=1, batch_size=100)
     names = ("defense_cyclegan", "defense_cyclegan_4", "vqunet", "non_vqunet", "defense_vae")
     purifiers = {name: PurifierConfig(name=name, training=training, width=0.1) for name in names}
     fgsm = AttackedCopies(target="A", attacks=((AttackConfig(name="fgsm"), 0.2),))
@@ -118,7 +118,7 @@ def later_profile() -> Profile:
 def puvae_profile() -> Profile:
     """What the PuVAE paper adds."""
     profile = tiny_profile()
-    training = TrainingConfig(epochs=1, batch_size=50)
+    training = TrainingConfig(epochs=1, batch_size=100)
     search = {
         "binary_search_steps": 1,
         "max_iterations": 20,

@@ -1,0 +1,117 @@
+"""How every purifier of the registry is saved and loaded elsewhere, whatever the method."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from defenses.registry import get_purifier
+from tests.purifier_helpers import (
+    as_tensors,
+    build,
+    compiled,
+    every_method,
+    methods,
+    some_images,
+    training_batch,
+    trains,
+    untrained,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+FRESH_PROCESS = """
+import sys
+if len(sys.argv) > 2:
+    sys.modules[sys.argv[2]] = None  # makes its import fail
+import keras, numpy as np
+import defenses
+images = np.load(sys.argv[1] + "/images.npy")
+purified = {}
+for name in sys.stdin.read().split():
+    purifier = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras", safe_mode=True)
+    purifier.reset_randomness(7)
+    purified[name] = purifier.purify(images)
+np.savez(sys.argv[1] + "/purified.npz", **purified)
+"""
+
+
+def purify_elsewhere(folder: Path, names, *blocked: str, **environment: str):
+    subprocess.run(
+        [sys.executable, "-c", FRESH_PROCESS, str(folder), *blocked],
+        input=" ".join(names),
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        timeout=300,
+    )
+    with np.load(folder / "purified.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def save_all(folder: Path, deterministic: bool) -> dict[str, np.ndarray]:
+    """Trains every purifier for a step, saves it, and returns what it purifies to."""
+    images = some_images(6, seed=9)
+    np.save(folder / "images.npy", images)
+    purified = {}
+    for name in methods():
+        purifier = build(name, deterministic=deterministic)
+        if trains(purifier):
+            compiled(purifier, lambda: keras.optimizers.Adam(1e-3))
+            purifier.train_step(as_tensors(training_batch(purifier, 4)))
+        purifier.save(folder / f"{name}.keras")
+        purifier.reset_randomness(7)
+        purified[name] = purifier.purify(images)
+    return purified
+
+
+def test_a_fresh_process_purifies_bit_for_bit(tmp_path):
+    here = save_all(tmp_path, deterministic=False)
+    assert [path.name for path in tmp_path.glob(".*")] == []
+    elsewhere = purify_elsewhere(tmp_path, methods(), KERAS_BACKEND="tensorflow")
+    for name in methods():
+        np.testing.assert_array_equal(elsewhere[name], here[name], err_msg=name)
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_another_backend_purifies_alike_without_tensorflow(tmp_path):
+    here = save_all(tmp_path, deterministic=True)
+    one_per_class = {get_purifier(name).purifier_class: name for name in here}.values()
+    names = [n for n in one_per_class if not build(n, deterministic=True).is_stochastic]
+    assert names
+    elsewhere = purify_elsewhere(tmp_path, names, "tensorflow", KERAS_BACKEND="jax")
+    for name in names:
+        np.testing.assert_allclose(elsewhere[name], here[name], atol=1e-5, err_msg=name)
+
+
+@every_method
+def test_a_saved_purifier_carries_no_optimizer(name, tmp_path):
+    purifier = build(name)
+    if trains(purifier):
+        compiled(purifier, lambda: keras.optimizers.Adam(1e-3))
+        purifier.train_step(as_tensors(training_batch(purifier, 2)))
+    path = tmp_path / f"{name}.keras"
+    purifier.save(path)
+    size = sum(variable.numpy().nbytes for variable in purifier.weights)
+    with zipfile.ZipFile(path) as archive:
+        # With the two moments of Adam the weights would take three times their size.
+        assert archive.getinfo("model.weights.h5").file_size < 1.5 * size + 200_000
+    assert keras.saving.load_model(path, safe_mode=True).compiled is False
+
+
+@every_method
+def test_saving_refuses_other_formats_and_taken_paths(name, tmp_path):
+    purifier = untrained(name)
+    with pytest.raises(ValueError, match=r"ends in \.keras"):
+        purifier.save(tmp_path / "purifier.h5")
+    purifier.save(tmp_path / "purifier.keras")
+    with pytest.raises(ValueError, match="free path"):
+        purifier.save(tmp_path / "purifier.keras", overwrite=False)
