@@ -85,7 +85,7 @@ print("clean accuracy:", classifier.evaluate(test.images, test.labels, verbose=0
 
 # %%
 purifiers, histories = {}, {}
-for name, width, rate, epochs in (("magnet", 1.0, 1e-2, 15), ("sfl_vae", 0.125, 2e-3, 8)):
+for name, width, rate, epochs in (("magnet", 1.0, 1e-2, 30), ("sfl_vae", 0.125, 2e-3, 12)):
     purifier = get_purifier(name).for_images((28, 28, 1), width=width, seed=0)
     purifier.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
     history = purifier.fit({"clean": train.images}, epochs=epochs, batch_size=64, verbose=0)
