@@ -43,6 +43,14 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_hash(path: Path, sha256: str) -> None:
+    """Raises a ``DamagedArtifactError`` if a file has another SHA-256."""
+    if file_hash(path) != sha256:
+        raise DamagedArtifactError(
+            f"{path} is damaged: its SHA-256 is {file_hash(path)}, expected {sha256}."
+        )
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls ``write(temporary)`` and moves the result to `path` in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,10 +92,8 @@ def load_keras_model(path: str | Path, sha256: str | None = None) -> keras.Model
         )
     if not path.is_file():
         raise ValueError(f"No model file at {path}. Train one with run_all.py, or mend the path.")
-    if sha256 is not None and file_hash(path) != sha256:
-        raise DamagedArtifactError(
-            f"{path} is damaged: its SHA-256 is {file_hash(path)}, expected {sha256}."
-        )
+    if sha256 is not None:
+        check_hash(path, sha256)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -139,38 +145,57 @@ class ArtifactStore:
     ) -> dict[str, np.ndarray]:
         """The stored arrays of `recipe`, from ``make()`` if they are not there yet."""
 
-        def save(folder: Path, made: Mapping[str, np.ndarray]) -> None:
-            np.savez(folder / ARRAYS, allow_pickle=False, **made)
+        def prepare() -> Callable[[Path], None]:
+            made = make()
+            return lambda folder: np.savez(folder / ARRAYS, allow_pickle=False, **made)
 
         def load(folder: Path) -> dict[str, np.ndarray]:
             with np.load(folder / ARRAYS, allow_pickle=False) as file:
                 return dict(file)
 
-        return self._get_or_make(kind, recipe, make, save, load)
+        return self._get_or_make(kind, recipe, prepare, load)
 
     def model(
         self,
         kind: str,
         recipe: Mapping[str, Any],
         make: Callable[[], keras.Model],
+        find: Callable[[], Path | None] = lambda: None,
     ) -> keras.Model:
-        """The stored model of `recipe`, from ``make()`` if it is not there yet."""
+        """The stored model of `recipe`.
 
-        def save(folder: Path, made: keras.Model) -> None:
-            save_deflated(made, folder / MODEL)
+        If it is not there yet, it comes from the ``.keras`` file that ``find()`` knows, else from
+        ``make()``.
+        """
+
+        def prepare() -> Callable[[Path], object]:
+            if known := find():
+                return lambda folder: shutil.copyfile(known, folder / MODEL)
+            made = make()
+            return lambda folder: save_deflated(made, folder / MODEL)
 
         return self._get_or_make(
-            kind, recipe, make, save, lambda folder: load_keras_model(folder / MODEL)
+            kind, recipe, prepare, lambda folder: load_keras_model(folder / MODEL)
         )
+
+    def copy_model(self, kind: str, recipe: Mapping[str, Any], path: Path) -> None:
+        """Copies the file of a stored model to `path`.
+
+        Raises:
+            DamagedArtifactError: if it differs from what was stored.
+        """
+        folder = self.folder(kind, recipe)
+        self._verify(folder)
+        shutil.copyfile(folder / MODEL, path)
 
     def _get_or_make(
         self,
         kind: str,
         recipe: Mapping[str, Any],
-        make: Callable[[], Any],
-        save: Callable[[Path, Any], None],
+        prepare: Callable[[], Callable[[Path], object]],
         load: Callable[[Path], Any],
     ) -> Any:
+        """What is stored; else what ``prepare()`` makes, and then writes into a folder."""
         folder = self.folder(kind, recipe)
         if folder.exists():
             try:
@@ -178,12 +203,13 @@ class ArtifactStore:
                 return load(folder)
             except (DamagedArtifactError, OSError, ValueError, KeyError) as error:
                 self._set_aside(folder, error)
-        made = make()
-        self._write(folder, recipe, lambda temporary: save(temporary, made))
+        self._write(folder, recipe, prepare())
         # What is used is what a later run will read, so both take the same path.
         return load(folder)
 
-    def _write(self, folder: Path, recipe: Mapping[str, Any], save: Callable[[Path], None]) -> None:
+    def _write(
+        self, folder: Path, recipe: Mapping[str, Any], save: Callable[[Path], object]
+    ) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
         try:

@@ -246,13 +246,13 @@ class TrainedModels(Recipes):
         """The model of `recipe` from the store, else the zoo if there is one, else trained."""
 
         def make() -> keras.Model:
-            known = self.published and zoo.find(self.data.name, recipe, self.published)
-            if known:
-                return known
             model = train()
             fitting.round_weights(model)
             return model
 
-        model = self.store.model(kind, recipe, make)
+        def find() -> Path | None:
+            return zoo.find(self.data.name, recipe, self.published) if self.published else None
+
+        model = self.store.model(kind, recipe, make, find)
         checkpoint.unlink(missing_ok=True)
         return model

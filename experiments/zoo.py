@@ -18,9 +18,9 @@ import numpy as np
 
 from experiments import reproducibility
 from experiments.artifacts import (
+    check_hash,
     file_hash,
     load_keras_model,
-    save_deflated,
     write_atomically,
     write_json,
 )
@@ -72,8 +72,8 @@ def load(dataset: str, name: str, folder: Path = ZOO) -> keras.Model:
     return load_keras_model(path, card["sha256"])
 
 
-def find(dataset: str, recipe: Mapping[str, Any], folder: Path = ZOO) -> keras.Model | None:
-    """The published model that was made from exactly this recipe, or ``None``.
+def find(dataset: str, recipe: Mapping[str, Any], folder: Path = ZOO) -> Path | None:
+    """The file of the published model that was made from exactly this recipe, or ``None``.
 
     Args:
         dataset: what it was trained on.
@@ -85,8 +85,11 @@ def find(dataset: str, recipe: Mapping[str, Any], folder: Path = ZOO) -> keras.M
     """
     wanted = reproducibility.stable_hash(recipe)
     for name in names(dataset, folder):
-        if _card(folder / dataset / f"{name}.json").get("recipe_hash") == wanted:
-            return load(dataset, name, folder)
+        path = folder / dataset / f"{name}.keras"
+        card = _card(path.with_suffix(".json"))
+        if card.get("recipe_hash") == wanted and "sha256" in card:
+            check_hash(path, card["sha256"])
+            return path
     return None
 
 
@@ -117,7 +120,9 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
         if known is not None and known >= len(measured):
             continue
         if known is None:
-            write_atomically(path, partial(save_deflated, exhibit.model()))
+            exhibit.model()  # mends it if it is damaged
+            copy = partial(study.models.store.copy_model, exhibit.kind, exhibit.recipe)
+            write_atomically(path, copy)
             published.append(path)
         card = {
             "name": exhibit.name,

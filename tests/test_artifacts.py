@@ -13,6 +13,7 @@ from experiments.artifacts import (
     ARRAYS,
     MANIFEST,
     ArtifactStore,
+    DamagedArtifactError,
     file_hash,
     load_keras_model,
     save_deflated,
@@ -94,6 +95,19 @@ def test_models_come_back_with_equal_weights(tmp_path):
     loaded = store.model("targets", RECIPE, lambda: model)
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_that_is_known_is_copied_in_and_out(tmp_path):
+    known, store = tmp_path / "known.keras", ArtifactStore(tmp_path / "store")
+    save_deflated(_model(), known)
+    store.model("targets", RECIPE, lambda: pytest.fail("made"), lambda: known)
+    store.copy_model("targets", RECIPE, tmp_path / "copy.keras")
+    assert (tmp_path / "copy.keras").read_bytes() == known.read_bytes()
+    stored = store.folder("targets", RECIPE) / "model.keras"
+    stored.write_bytes(stored.read_bytes()[:-1])
+    with pytest.raises(DamagedArtifactError, match="differs from its checksum"):
+        store.copy_model("targets", RECIPE, tmp_path / "damaged.keras")
+    assert not (tmp_path / "damaged.keras").exists()
 
 
 def test_rounded_weights_deflate_to_less_and_load_bit_for_bit(tmp_path):
