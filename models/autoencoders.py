@@ -8,13 +8,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.layers import (
-    ClipLogVariance,
-    ClipToUnitRange,
-    LayerSeeds,
-    check_image_shape,
-    scaled,
-)
+from models.layers import ClipLogVariance, ClipToUnitRange, LayerSeeds, check_image_shape, scaled
 
 __all__ = [
     "DECODER_VARIANTS",

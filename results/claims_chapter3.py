@@ -17,12 +17,7 @@ from results.comparisons import (
     points,
     share_verdict,
 )
-from results.framework_claims import (
-    BASELINES,
-    FULL_METHOD,
-    framework_attack_hurts,
-    framework_gain,
-)
+from results.framework_claims import BASELINES, FULL_METHOD, framework_attack_hurts, framework_gain
 from results.judging import (
     attack_label,
     attacked_pairs,

@@ -17,13 +17,7 @@ from results.comparisons import (
     dataset_label,
     points,
 )
-from results.judging import (
-    attacked_pairs,
-    defense_label,
-    floor_claim,
-    judge_gains,
-    voting_claim,
-)
+from results.judging import attacked_pairs, defense_label, floor_claim, judge_gains, voting_claim
 from results.paper import printed_clean_of_cyclegan, printed_reconstruction, text_value
 from results.row import Row
 from results.statistics import mean

@@ -9,14 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from results.comparisons import (
-    NOT_REPRODUCED,
-    PARTLY,
-    Claim,
-    dataset_label,
-    points,
-    share_verdict,
-)
+from results.comparisons import NOT_REPRODUCED, PARTLY, Claim, dataset_label, points, share_verdict
 from results.cost_claims import (
     ahead_within_limit,
     best_weights,

@@ -7,14 +7,7 @@ from typing import NamedTuple
 
 from results.comparisons import Claim, Pair, points
 from results.curves import Point
-from results.puvae_cells import (
-    TARGETED,
-    Cell,
-    Entrant,
-    defense_cells,
-    entrant_label,
-    target_label,
-)
+from results.puvae_cells import TARGETED, Cell, Entrant, defense_cells, entrant_label, target_label
 from results.puvae_paper import WHITE_BOX, printed_cells
 from results.row import Row
 

@@ -5,12 +5,30 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from attacks import Attack, get_attack
 from attacks.carlini_wagner import CarliniWagner
 
 # Enough to converge on a linear model.
 EXACT = CarliniWagner(
     max_iterations=400, learning_rate=0.002, binary_search_steps=9, abort_early=False
 )
+# For the tests about strength, on digits.
+SHORT = {"max_iterations": 100, "learning_rate": 0.02, "binary_search_steps": 4}
+# For the tests about the frame, not about strength.
+QUICK = {
+    "carlini_wagner": {"max_iterations": 60, "learning_rate": 0.05, "binary_search_steps": 4},
+    "carlini_wagner_cleverhans": {
+        "max_iterations": 30,
+        "learning_rate": 0.1,
+        "binary_search_steps": 1,
+        "initial_const": 0.1,
+    },
+}
+
+
+def quick(name: str) -> Attack:
+    """Returns an attack at small settings."""
+    return get_attack(name, **QUICK.get(name, {}))
 
 
 def linear_classifier(
@@ -52,14 +70,19 @@ def lengths(delta: np.ndarray) -> np.ndarray:
     return np.sqrt(np.sum(delta.astype("float64") ** 2, axis=(1, 2, 3)))
 
 
-def digits_cnn() -> tuple[keras.Model, np.ndarray, np.ndarray]:
-    """Returns a CNN trained for a few seconds on scikit-learn's digits, and 100 test images."""
+def shuffled_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Returns scikit-learn's digits as images `(1797, 16, 16, 1)`, with their labels."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    images = np.kron(digits.images / 16.0, np.ones((1, 2, 2))).astype("float32")[..., None]
-    order = np.random.default_rng(0).permutation(len(images))
-    images, labels = images[order], digits.target[order].astype("int64")
+    order = np.random.default_rng(0).permutation(len(digits.images))
+    images = np.kron(digits.images[order] / 16.0, np.ones((1, 2, 2))).astype("float32")
+    return images[..., None], digits.target[order].astype("int64")
+
+
+def digits_cnn() -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Returns a CNN trained for a few seconds on the digits, and 100 test images."""
+    images, labels = shuffled_digits()
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [

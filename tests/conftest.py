@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from experiments.memory import keep_freed_memory
+from tests.attack_helpers import digits_cnn
 
 keep_freed_memory()  # as run_all.py does
 
@@ -18,3 +21,9 @@ def uncompiled() -> Iterator[None]:
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """A small network trained on scikit-learn's digits, and 100 test images to attack."""
+    return digits_cnn()

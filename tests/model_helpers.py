@@ -8,10 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from models.registry import (
-    TARGETS,
-    build_classifier,
-)
+from models.registry import TARGETS, build_classifier
 
 GREY = (28, 28, 1)
 COLOUR = (32, 32, 3)

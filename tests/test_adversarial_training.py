@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from attacks import get_attack
 from defenses.adversarial_training import FGSMAdversarialTraining, fgsm_images
-from tests.attack_helpers import accuracy, digits_cnn, grey_images, linear_classifier
+from tests.attack_helpers import accuracy, grey_images, linear_classifier, shuffled_digits
 from tests.model_helpers import GREY, images, small
 
 SPARSE = keras.losses.SparseCategoricalCrossentropy
@@ -142,16 +142,12 @@ def _fresh_step(trainer, clean, labels):
     return trainer.train_step((clean, labels))
 
 
-def test_it_resists_fgsm_better_than_plain_training_and_saves_as_a_plain_model(tmp_path):
-    plain, test_images, test_labels = digits_cnn()
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.images))[:1600]
-    upscaled = np.kron(digits.images[order] / 16.0, np.ones((1, 2, 2))).astype("float32")[..., None]
+def test_it_resists_fgsm_better_than_plain_training_and_saves_as_a_plain_model(digits, tmp_path):
+    plain, test_images, test_labels = digits
+    images, labels = shuffled_digits()
     trainer = FGSMAdversarialTraining(twin(plain), 0.15)
     trainer.compile(keras.optimizers.Adam(3e-3))
-    trainer.fit(upscaled, digits.target[order], epochs=8, batch_size=64, verbose=0)
+    trainer.fit(images[:1600], labels[:1600], epochs=8, batch_size=64, verbose=0)
 
     path = tmp_path / "robust.keras"
     trainer.classifier.save(path)

@@ -11,33 +11,9 @@ import numpy as np
 import pytest
 from cleverhans.tf2.utils import compute_gradient
 
-from attacks import (
-    Attack,
-    attack_names,
-    get_attack,
-)
+from attacks import attack_names, get_attack
 from attacks.gradient import PGD
-from tests.attack_helpers import digits_cnn, grey_images, linear_classifier, predictions
-
-# Small settings for the tests that are about the frame, not about strength.
-QUICK = {
-    "carlini_wagner": {"max_iterations": 60, "learning_rate": 0.05, "binary_search_steps": 4},
-    "carlini_wagner_cleverhans": {
-        "max_iterations": 30,
-        "learning_rate": 0.1,
-        "binary_search_steps": 1,
-        "initial_const": 0.1,
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return digits_cnn()
-
-
-def quick(name: str) -> Attack:
-    return get_attack(name, **QUICK.get(name, {}))
+from tests.attack_helpers import grey_images, linear_classifier, predictions, quick
 
 
 @pytest.mark.parametrize("name", attack_names())

@@ -10,31 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from attacks import (
-    Attack,
-    AttackFailedError,
-    attack_names,
-    attack_random_member,
-    get_attack,
-)
+from attacks import Attack, AttackFailedError, attack_names, attack_random_member, get_attack
 from attacks.gradient import FGSM
-from tests.attack_helpers import grey_images, linear_classifier, predictions
-
-# Small settings for the tests that are about the frame, not about strength.
-QUICK = {
-    "carlini_wagner": {"max_iterations": 60, "learning_rate": 0.05, "binary_search_steps": 4},
-    "carlini_wagner_cleverhans": {
-        "max_iterations": 30,
-        "learning_rate": 0.1,
-        "binary_search_steps": 1,
-        "initial_const": 0.1,
-    },
-}
-
-
-def quick(name: str) -> Attack:
-    return get_attack(name, **QUICK.get(name, {}))
-
+from tests.attack_helpers import grey_images, linear_classifier, predictions, quick
 
 # Budget, range and the identity
 

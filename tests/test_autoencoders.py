@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 
 from models.autoencoders import DECODER_VARIANTS, sfl_vae_decoder, sfl_vae_encoder
-from tests.model_helpers import (
-    COLOUR,
-    GREY,
-    images,
-    layers_of,
-    num_trainable,
-    same_weights,
-)
+from tests.model_helpers import COLOUR, GREY, images, layers_of, num_trainable, same_weights
 
 
 @pytest.mark.parametrize(("shape", "count"), [(COLOUR, 6_954_816), (GREY, 6_952_768)])

@@ -11,22 +11,14 @@ from attacks.carlini_wagner import CarliniWagner
 from attacks.carlini_wagner_search import Search
 from tests.attack_helpers import (
     EXACT,
+    SHORT,
     accuracy,
     boundary_distances,
-    digits_cnn,
     grey_images,
     lengths,
     linear_classifier,
     predictions,
 )
-
-SHORT = {"max_iterations": 100, "learning_rate": 0.02, "binary_search_steps": 4}
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return digits_cnn()
-
 
 # Closed forms on a linear classifier
 

@@ -9,13 +9,7 @@ from results.curves import accuracy_curves, primary, value_curves
 from results.labels import curve_label
 from results.statistics import mean, wilson_interval
 from tests.drawn import lines, words
-from tests.synthetic_rows import (
-    EPSILONS,
-    accuracy_row,
-    chapter_rows,
-    distance_rows,
-    row,
-)
+from tests.synthetic_rows import EPSILONS, accuracy_row, chapter_rows, distance_rows, row
 
 # -- statistics -----------------------------------------------------------------------------------
 

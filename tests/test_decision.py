@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from defenses.decision import (
-    ConditionalTables,
-    majority_vote,
-    softmax_prior,
-)
+from defenses.decision import ConditionalTables, majority_vote, softmax_prior
 
 # Counts N[c, e_B, e_A] of a three-class example with ten images of each class.
 TOY_COUNTS = np.array(

@@ -11,19 +11,12 @@ from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
-from attacks import (
-    get_attack,
-)
+from attacks import get_attack
 from attacks.attacked_model import batch_seed
 from attacks.gradient import BIM, FGSM, MIFGSM, PGD
-from tests.attack_helpers import accuracy, digits_cnn, grey_images, linear_classifier, predictions
+from tests.attack_helpers import accuracy, grey_images, linear_classifier, predictions
 
 GRADIENT_ATTACKS = ["fgsm", "bim", "pgd", "mi_fgsm"]
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return digits_cnn()
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

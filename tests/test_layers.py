@@ -17,9 +17,7 @@ from models.layers import (
     check_image_shape,
     scaled,
 )
-from tests.model_helpers import (
-    ROOT,
-)
+from tests.model_helpers import ROOT
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,7 @@ import tensorflow as tf
 
 from models import densenet, resnet, wide_resnet
 from models.autoencoders import sfl_vae_decoder, sfl_vae_encoder
-from models.layers import (
-    Sampling,
-)
+from models.layers import Sampling
 from models.registry import (
     CLASSIFIERS,
     PRINTED_TRAINING,

@@ -12,15 +12,7 @@ import pytest
 import tensorflow as tf
 
 from defenses.registry import get_purifier, purifier_names
-from tests.purifier_helpers import (
-    COLOUR,
-    GREY,
-    build,
-    every_method,
-    some_images,
-    untrained,
-    values,
-)
+from tests.purifier_helpers import COLOUR, GREY, build, every_method, some_images, untrained, values
 
 # ---------------------------------------------------------------------- purifying
 

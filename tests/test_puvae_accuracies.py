@@ -7,13 +7,7 @@ import pytest
 
 from results import puvae_tables
 from results.labels import NO_BUDGET, TARGET_LABELS, budget_label, threat_words
-from results.puvae_cells import (
-    Cell,
-    Entrant,
-    defense_cells,
-    knowledge_points,
-    worst_adaptive,
-)
+from results.puvae_cells import Cell, Entrant, defense_cells, knowledge_points, worst_adaptive
 from results.puvae_paper import printed_cells, printed_search, time_limit
 from results.puvae_plots import defense_table_figure, knowledge_figure
 from results.statistics import wilson_interval

@@ -5,22 +5,13 @@ from __future__ import annotations
 import pytest
 
 from results import puvae_tables
-from results.puvae_cells import (
-    coefficient_points,
-)
+from results.puvae_cells import coefficient_points
 from results.puvae_paper import printed_in_time
 from results.puvae_time_plots import time_figure
 from results.puvae_times import Setting, timed_settings, within_limit
 from results.style import PALETTE
 from tests.drawn import assert_words_apart, cells, lines_of, words
-from tests.puvae_rows import (
-    SEARCHES,
-    TRIPLES,
-    coefficient_rows,
-    puvae_row,
-    seconds_rows,
-    time_rows,
-)
+from tests.puvae_rows import SEARCHES, TRIPLES, coefficient_rows, puvae_row, seconds_rows, time_rows
 
 # -- table 7 --------------------------------------------------------------------------------------
 

@@ -10,18 +10,8 @@ import pytest
 
 from models import densenet, resnet, wide_resnet
 from models.classifiers import classifier_b
-from models.registry import (
-    build_classifier,
-)
-from tests.model_helpers import (
-    COLOUR,
-    GREY,
-    images,
-    kernels_of,
-    layers_of,
-    num_trainable,
-    small,
-)
+from models.registry import build_classifier
+from tests.model_helpers import COLOUR, GREY, images, kernels_of, layers_of, num_trainable, small
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from defenses.decision import (
-    majority_vote,
-    voting_analysis,
-)
-
-# ---------------------------------------------------------------------- voting analysis
+from defenses.decision import majority_vote, voting_analysis
 
 # Six images of true class 0; three voters. The vote of all three is right on images 0 and 1,
 # wrong on 2 and 3 (unanimously on 3), tied three ways on 4 and unanimously right on 5.
