@@ -29,7 +29,12 @@ __all__ = ["EMA_SOURCES", "VQUNet"]
 EMA_SOURCES = ("codes", "encoder")
 """Which vectors algorithm 1 averages: the chosen codes, or the encoder's outputs they replace."""
 
-NETWORK_ARGUMENTS = ("encoder_input", "code_range", "reconstruction_trains_codes")
+NETWORK_ARGUMENTS = (
+    "encoder_input",
+    "code_range",
+    "reconstruction_trains_codes",
+    "codes_at_once",
+)
 DEPTHS = range(1, len(CHANNELS) + 1)
 
 
@@ -124,8 +129,8 @@ class VQUNet(Purifier):
             width: Factor on every hidden channel count; the number of codes stays.
             seed: Seeds weights and codes.
             quantize: False builds the ablation.
-            **arguments: ``encoder_input``, ``code_range`` and ``reconstruction_trains_codes`` go
-                to ``models.vqunet.vqunet``, all others to the constructor.
+            **arguments: ``encoder_input``, ``code_range``, ``reconstruction_trains_codes`` and
+                ``codes_at_once`` go to ``models.vqunet.vqunet``, all others to the constructor.
 
         Returns:
             A built purifier.

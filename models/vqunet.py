@@ -40,6 +40,7 @@ def vqunet(
     encoder_input: str = "quantized",
     code_range: Sequence[float] | None = CODE_RANGE,
     reconstruction_trains_codes: bool = False,
+    codes_at_once: int = 32,
     seed: int = 0,
 ) -> keras.Model:
     """Build the U-Net of VQUNet, with everything that its training looks at as outputs.
@@ -67,6 +68,7 @@ def vqunet(
         encoder_input: one of `ENCODER_INPUTS`; fig. 5.1 passes quantized features on.
         code_range: start of the codes; see `CODE_RANGE` and `VectorQuantizer`.
         reconstruction_trains_codes: see `VectorQuantizer`.
+        codes_at_once: bounds the memory of the search; see `VectorQuantizer`.
         seed: non-negative seed of weights and codes.
 
     Returns:
@@ -106,6 +108,7 @@ def vqunet(
                 filters,
                 code_range=code_range,
                 reconstruction_trains_codes=reconstruction_trains_codes,
+                codes_at_once=codes_at_once,
                 seed=seeds.next(),
                 name=quantizer_name(depth),
             )(x)

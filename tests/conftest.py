@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import keras
@@ -13,6 +14,7 @@ from experiments.memory import keep_freed_memory
 from tests.attack_helpers import digits_cnn
 
 keep_freed_memory()  # as run_all.py does
+gc.set_threshold(200_000, 20, 20)  # tracing makes many objects, and collecting took a tenth of it
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from defenses.purifier import Purifier
 from defenses.registry import get_purifier, purifier_names
+from defenses.vqunet import VQUNet
 from tests.attack_helpers import linear_classifier
+from tests.tiny_profile import CODES_AT_ONCE
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 WIDTH = 0.1
@@ -46,6 +48,8 @@ def build(name: str, shape=GREY, *, seed: int = 0, deterministic: bool = False) 
     arguments |= {key: value for key, value in given.items() if key in parameters}
     if "source_classifier" in parameters:
         arguments["source_classifier"] = linear_classifier(NUM_CLASSES, shape)[0]
+    if entry.purifier_class is VQUNet:
+        arguments["codes_at_once"] = CODES_AT_ONCE
     return entry.for_images(shape, NUM_CLASSES, width=WIDTH, seed=seed, **arguments)
 
 

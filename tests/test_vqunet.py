@@ -220,12 +220,13 @@ def test_config_keeps_every_argument():
     purifier = small(
         reconstruction_weight=2.0, encoder_weight=0.5, codebook_rate=0.1, ema_source="encoder",
         reconstruction_trains_codes=True, encoder_input="continuous", code_range=(-2.0, 3.0),
-        name="mine",
+        codes_at_once=7, name="mine",
     )  # fmt: skip
     twin = VQUNet.from_config(purifier.get_config())
     for key in ("reconstruction_weight", "encoder_weight", "codebook_rate", "ema_source", "name"):
         assert getattr(twin, key) == getattr(purifier, key), key
     assert all(q.reconstruction_trains_codes for q in twin.quantizers)
+    assert {q.codes_at_once for q in twin.quantizers} == {7}
     assert all(tuple(q.code_range) == (-2.0, 3.0) for q in twin.quantizers)
     twin.set_weights(purifier.get_weights())
     np.testing.assert_array_equal(twin.purify(some_images(2)), purifier.purify(some_images(2)))

@@ -38,6 +38,8 @@ LATER_ENTRIES = (
     "003.F3.10", "003.F4.2", "003.T4.1", "003.T5.1", "003.F5.3", "003.F5.8", "003.F5.10",
 )  # fmt: skip
 PUVAE_ENTRIES = ("004.F4", "004.F7", "004.T3", "004.T6", "004.F8", "004.T7", "004.T8")
+# Few blocks: uncompiled, each takes as long as a layer.
+CODES_AT_ONCE = 512
 
 
 def tiny_profile() -> Profile:
@@ -92,6 +94,9 @@ def later_profile() -> Profile:
     training = TrainingConfig(epochs=1, batch_size=50)
     names = ("defense_cyclegan", "defense_cyclegan_4", "vqunet", "non_vqunet", "defense_vae")
     purifiers = {name: PurifierConfig(name=name, training=training, width=0.1) for name in names}
+    for name in ("vqunet", "non_vqunet"):
+        search = {"codes_at_once": CODES_AT_ONCE}
+        purifiers[name] = dataclasses.replace(purifiers[name], arguments=search)
     fgsm = AttackedCopies(target="A", attacks=((AttackConfig(name="fgsm"), 0.2),))
     purifiers["defense_vae"] = dataclasses.replace(purifiers["defense_vae"], copies=fgsm)
     purifiers["defense_gan"] = PurifierConfig(
