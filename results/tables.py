@@ -137,17 +137,20 @@ def clean_table(rows: Iterable[Row]) -> str:
     )
     datasets = sorted({row.dataset for row in clean})
     cells: dict[str, dict[str, str]] = {}
-    groups = sorted({(row.dataset, _family(row)) for row in clean}, key=lambda g: (g[1], g[0]))
-    for dataset, family in groups:
+    groups: dict[str, list[tuple[str, list[Curve]]]] = {}
+    for family, dataset in sorted({(_family(row), row.dataset) for row in clean}):
         own = [row for row in clean if (row.dataset, _family(row)) == (dataset, family)]
         curves = accuracy_curves(_first_experiment(own))
-        for curve in curves:
+        groups.setdefault(family, []).append((dataset, curves))
+    for family, columns in groups.items():
+        # A line has one name in all columns, so it is told apart from the curves of all.
+        everything = [curve for _, curves in columns for curve in curves]
+        suffix = f" ({TARGET_LABELS.get(family, family)})" if family else ""
+        for dataset, curve in ((name, curve) for name, curves in columns for curve in curves):
             point = curve.at(0.0)
             if point is None:
                 continue
-            label = curve_label(curve, curves)
-            if family:
-                label += f" ({TARGET_LABELS.get(family, family)})"
+            label = curve_label(curve, everything) + suffix
             members = {name: v for name, v in point.members.items() if name}
             if curve.role == "target" and len(members) > 1:
                 for name, value in members.items():

@@ -56,6 +56,15 @@ def test_clean_table_lists_each_target_and_one_column_per_data_set():
     assert lines["vote (of 3) + Bayes"][1] == "–"
 
 
+def test_a_line_of_the_clean_table_is_named_alike_in_every_column():
+    rows = chapter_rows() + chapter_rows({"vote": [0.7] * 6}, defense="defense_vae")
+    rows += chapter_rows({"vote": [0.91] * 6}, dataset="fashion_mnist")
+    lines = {line[0]: line[1:] for line in cells(tables.clean_table(rows))[1:]}
+    assert [cell[:4] for cell in lines["SFL-VAE, vote (of 3)"]] == ["84.0", "91.0"]
+    assert [cell[:4] for cell in lines["Defense-VAE, vote (of 3)"]] == ["70.0", "–"]
+    assert "vote (of 3)" not in lines
+
+
 def test_voting_table_has_a_column_per_pool_size():
     body = cells(tables.voting_table(voting_rows(sizes=(2, 4))))
     assert body[0] == ["voting (%)", "V = 2", "V = 4"]
