@@ -111,9 +111,11 @@ for model in (*sets, ThreatModel.ADAPTIVE):
             curve = known[name] if name else sets[ThreatModel.OBLIVIOUS]
         else:
             curve = sets[model]
-        for epsilon, attacked in curve.items():
-            seen = purifiers[name].purify(attacked) if name else attacked
-            correct = int((target.predict(seen, verbose=0).argmax(axis=1) == labels).sum())
+        attacked = np.concatenate(list(curve.values()))
+        seen = purifiers[name].purify(attacked) if name else attacked
+        answers = target.predict(seen, verbose=0).argmax(axis=1).reshape(len(curve), -1)
+        for epsilon, answer in zip(curve, answers, strict=True):
+            correct = int((answer == labels).sum())
             rows.append(
                 Row(
                     experiment="notebook.02",

@@ -91,14 +91,27 @@ def later_profile() -> Profile:
     """
     profile = tiny_profile()
     plan = profile.plans["digits"]
-    training = TrainingConfig(epochs=1, batch_size=50)
-    names = ("defense_cyclegan", "defense_cyclegan_4", "vqunet", "non_vqunet", "defense_vae")
-    purifiers = {name: PurifierConfig(name=name, training=training, width=0.1) for name in names}
-    for name in ("vqunet", "non_vqunet"):
-        search = {"codes_at_once": CODES_AT_ONCE}
-        purifiers[name] = dataclasses.replace(purifiers[name], arguments=search)
-    fgsm = AttackedCopies(target="A", attacks=((AttackConfig(name="fgsm"), 0.2),))
-    purifiers["defense_vae"] = dataclasses.replace(purifiers["defense_vae"], copies=fgsm)
+    training = TrainingConfig(epochs=1, batch_size=200)
+    purifiers = {
+        name: PurifierConfig(name=name, training=training, width=0.1)
+        for name in ("defense_cyclegan", "defense_cyclegan_4")
+    }
+    several_steps = dataclasses.replace(training, batch_size=50)  # after one no code has moved
+    purifiers |= {
+        name: PurifierConfig(
+            name=name,
+            training=several_steps,
+            width=0.1,
+            arguments={"codes_at_once": CODES_AT_ONCE},
+        )
+        for name in ("vqunet", "non_vqunet")
+    }
+    purifiers["defense_vae"] = PurifierConfig(
+        name="defense_vae",
+        training=training,
+        width=0.1,
+        copies=AttackedCopies(target="A", attacks=((AttackConfig(name="fgsm"), 0.2),)),
+    )
     purifiers["defense_gan"] = PurifierConfig(
         name="defense_gan",
         training=training,
@@ -122,7 +135,7 @@ def later_profile() -> Profile:
 def puvae_profile() -> Profile:
     """What the PuVAE paper adds."""
     profile = tiny_profile()
-    training = TrainingConfig(epochs=1, batch_size=100)
+    training = TrainingConfig(epochs=1, batch_size=200)
     search = {
         "binary_search_steps": 1,
         "max_iterations": 20,
@@ -197,4 +210,6 @@ def rows_where(run: scheduler.Run, experiment: str, **fields: object) -> list[Ro
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    scheduler.measure(tiny_run(parser.parse_args().folder))
+    parser.add_argument("--only", nargs="+", default=ENTRIES)
+    options = parser.parse_args()
+    scheduler.measure(tiny_run(options.folder, entries=options.only))
