@@ -54,10 +54,13 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 # and a small DenseNet were trained apart from it and serve as substitutes. Defense-GAN is left out
 # here: it searches for each image, and so has no gradient of its own.
 
+# %% tags=["parameters"]
+num_images = 50
+
 # %%
 plan = presets.profile("demo").plans["digits"]
 data = datasets.load(plan.dataset)
-images, labels = data.test.images[:50], data.test.labels[:50]
+images, labels = data.test.images[:num_images], data.test.labels[:num_images]
 target = zoo.load("digits", "target_A")
 substitutes = [zoo.load("digits", name) for name in ("target_B", "target_substitute_0")]
 names = ("sfl_vae", "defense_vae", "defense_cyclegan", "vqunet")
@@ -147,14 +150,14 @@ print(len(rows), "rows")
 accuracy_figure(
     [row for row in rows if row.threat_model == "oblivious"],
     title="PGD on digits: the attacker does not know the purifier",
-    caption="50 test images, 10 steps.",
+    caption=f"{num_images} test images, 10 steps.",
 )
 
 # %%
 accuracy_figure(
     [row for row in rows if row.threat_model == "adaptive"],
     title="PGD on digits: the attacker goes through the purifier",
-    caption="50 test images, 10 steps; one random draw in each gradient.",
+    caption=f"{num_images} test images, 10 steps; one random draw in each gradient.",
 )
 
 # %% [markdown]

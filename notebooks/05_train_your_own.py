@@ -56,6 +56,9 @@ print(*purifier_names(), sep=", ")
 #
 # Images are float32, `(batch, height, width, channels)`, in [0, 1]. The classifier ends in logits.
 
+# %% tags=["parameters"]
+epochs = {"classifier": 8, "magnet": 30, "sfl_vae": 12}
+
 # %%
 data = datasets.load(presets.profile("demo").plans["digits"].dataset)
 train, test = data.train, data.test
@@ -73,7 +76,7 @@ classifier = keras.Sequential(
 )
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 classifier.compile("adam", loss, metrics=["accuracy"])
-classifier.fit(train.images, train.labels, epochs=8, batch_size=64, verbose=0)
+classifier.fit(train.images, train.labels, epochs=epochs["classifier"], batch_size=64, verbose=0)
 print("clean accuracy:", classifier.evaluate(test.images, test.labels, verbose=0)[1])
 
 # %% [markdown]
@@ -85,10 +88,10 @@ print("clean accuracy:", classifier.evaluate(test.images, test.labels, verbose=0
 
 # %%
 purifiers, histories = {}, {}
-for name, width, rate, epochs in (("magnet", 1.0, 1e-2, 30), ("sfl_vae", 0.125, 2e-3, 12)):
+for name, width, rate in (("magnet", 1.0, 1e-2), ("sfl_vae", 0.125, 2e-3)):
     purifier = get_purifier(name).for_images((28, 28, 1), width=width, seed=0)
     purifier.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
-    history = purifier.fit({"clean": train.images}, epochs=epochs, batch_size=64, verbose=0)
+    history = purifier.fit({"clean": train.images}, epochs=epochs[name], batch_size=64, verbose=0)
     purifiers[name], histories[name] = purifier, history.history
     first, last = (history.history["reconstruction_loss"][i] for i in (0, -1))
     print(f"{name}: reconstruction loss {first:.3f} -> {last:.3f}, needs {purifier.batch_keys}")
