@@ -210,6 +210,4 @@ def rows_where(run: scheduler.Run, experiment: str, **fields: object) -> list[Ro
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", default=ENTRIES)
-    options = parser.parse_args()
-    scheduler.measure(tiny_run(options.folder, entries=options.only))
+    scheduler.measure(tiny_run(parser.parse_args().folder))
