@@ -102,7 +102,8 @@ def judge_gains(gains: Mapping[str, Sequence[Pair]], least: float) -> tuple[str,
     missing = [defense_label(name) for name in gains if name not in averages]
     parts = [f"{average_gain(gains[name])} over {defense_label(name)}" for name in averages]
     if missing:
-        parts.append(f"{' and '.join(missing)} not measured yet")
+        # Either side may be what is missing.
+        parts.append(f"not measured against {' and '.join(missing)} yet")
     if not averages:
         return NOT_MEASURED, "; ".join(parts)
     lowest = min(averages.values())
