@@ -216,7 +216,8 @@ class DatasetPlan:
         pools: voters of purifiers whose pool is trained otherwise.
         wide_resnet: the target of chapter 5.
         substitutes: the DenseNets whose adversarial images are transferred to it.
-        retraining: how a target is retrained on purified images; ``None`` takes its own training.
+        retraining_limit: from how many purified images a target is retrained, in its own training,
+            ``None`` for all that the latter has.
         unpublished: what the zoo leaves out, by its name there: ablations, made for one figure,
             with all that stands behind them, and classifiers of more weight than use.
         attacked_through: by purifier, how many test images are attacked through it, where its
@@ -237,7 +238,7 @@ class DatasetPlan:
     pools: Mapping[str, tuple[ClassifierConfig, ...]] = dataclasses.field(default_factory=dict)
     wide_resnet: ClassifierConfig | None = None
     substitutes: tuple[ClassifierConfig, ...] = ()
-    retraining: TrainingConfig | None = None
+    retraining_limit: int | None = None
     unpublished: tuple[str, ...] = ()
     attacked_through: Mapping[str, int] = dataclasses.field(default_factory=dict)
     puvae: PuVAEPlan | None = None
@@ -259,6 +260,20 @@ class DatasetPlan:
     def pool(self, purifier: str) -> tuple[ClassifierConfig, ...]:
         """The voters behind `purifier`."""
         return self.pools.get(purifier, self.voters)
+
+    @property
+    def retrained(self) -> dict[str, ClassifierConfig]:
+        """The dissertation's targets as they are retrained on purified images, by name."""
+        targets = dict(self.targets)
+        if self.wide_resnet:
+            targets[WIDE_RESNET] = self.wide_resnet
+        return {name: self._retrained(config) for name, config in targets.items()}
+
+    def _retrained(self, config: ClassifierConfig) -> ClassifierConfig:
+        limits = (config.training.train_limit, self.retraining_limit)
+        limit = min((limit for limit in limits if limit is not None), default=None)
+        training = dataclasses.replace(config.training, train_limit=limit)
+        return dataclasses.replace(config, training=training)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

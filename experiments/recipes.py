@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from attacks.substitute import SubstituteTraining
-from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig, PuVAEPlan
+from experiments.config import DatasetPlan, PurifierConfig, PuVAEPlan
 from experiments.datasets import Dataset
 
 
@@ -63,10 +63,8 @@ class Recipes:
 
     def retrained_recipe(self, purifier: str, name: str) -> dict[str, Any]:
         """The recipe of target `name`, trained on what `purifier` makes of its images."""
-        config: ClassifierConfig = _named(self.plan.classifiers, name, "classifier")
-        training = self.plan.retraining or config.training
         return self.recipe(
-            dataclasses.replace(config, training=training),
+            _named(self.plan.retrained, name, "target"),
             retrained=name,
             purifier=self.purifier_recipe(purifier),
         )

@@ -123,9 +123,8 @@ class TrainedModels(Recipes):
     @functools.cache  # noqa: B019
     def purified_training_images(self, purifier: str) -> np.ndarray:
         """One seeded pass over the training images that voters, retraining or tables use."""
-        trainings = [voter.training for voter in self.plan.pool(purifier)]
-        trainings += [self.plan.retraining] if self.plan.retraining else []
-        limits = [training.train_limit for training in trainings]
+        pupils = [*self.plan.pool(purifier), *self.plan.retrained.values()]
+        limits = [pupil.training.train_limit for pupil in pupils]
         limits.append(self.plan.decision.table_limit)
         known = [limit for limit in limits if limit is not None]
         limit = max(known) if len(known) == len(limits) else None

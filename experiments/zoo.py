@@ -152,7 +152,7 @@ def _exhibits(study: Study) -> Iterator[_Exhibit]:
             recipe = models.voter_recipe(name, index)
             voter = partial(models.voter, name, index)
             yield _Exhibit(f"{name}_voter_{index}", "voters", recipe, voter)
-        for target in plan.classifiers:
+        for target in plan.retrained:
             recipe = models.retrained_recipe(name, target)
             retrained = partial(models.retrained, name, target)
             yield _Exhibit(f"{name}_retrained_{target}", "retrained", recipe, retrained)

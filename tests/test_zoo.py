@@ -34,7 +34,7 @@ def test_the_demo_finds_its_purifiers_classifiers_and_voters_published(demo):
     retrained = {
         f"{name}_retrained_{target}": demo.retrained_recipe(name, target)
         for name in purifiers
-        for target in plan.classifiers
+        for target in plan.retrained
     }
     published = set(zoo.names("digits"))
     assert set(recipes) <= published <= set(recipes) | (set(retrained) - set(plan.unpublished))
