@@ -259,6 +259,18 @@ def test_framework_attack(values, verdict):
     )
 
 
+def test_an_attack_on_the_whole_may_be_weaker_than_on_the_target_alone():
+    rows = flat("vote_bayes", 0.6) + baseline(0.5)
+    rows += chapter_rows({"vote_bayes": [0.3] * 6}, threat_model="framework")
+    rows += baseline(0.8, threat_model="framework")
+    claim = chapter3.framework_attack_hurts(rows, "cifar10")
+    assert claim.verdict == "partly"
+    assert claim.measured == (
+        "SFL-VAE lower at 5 of 5 points (-30.0 on average); "
+        "Defense-VAE lower at 0 of 5 points (+30.0 on average)"
+    )
+
+
 def test_evaluate_judges_other_data_without_printed_numbers():
     judged = claims.evaluate(chapter_rows(dataset="digits"))
     assert [claim.id for claim in judged if claim.chapter == 3] == [
