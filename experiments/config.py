@@ -247,9 +247,7 @@ class DatasetPlan:
     @property
     def classifiers(self) -> dict[str, ClassifierConfig]:
         """Every classifier that is not trained on purified images, by the name rows carry."""
-        named = dict(self.targets)
-        if self.wide_resnet:
-            named[WIDE_RESNET] = self.wide_resnet
+        named = self._dissertation_targets
         named |= {f"substitute_{i}": config for i, config in enumerate(self.substitutes)}
         if self.puvae:
             for name, config in self.puvae.classifiers.items():
@@ -264,10 +262,13 @@ class DatasetPlan:
     @property
     def retrained(self) -> dict[str, ClassifierConfig]:
         """The dissertation's targets as they are retrained on purified images, by name."""
-        targets = dict(self.targets)
-        if self.wide_resnet:
-            targets[WIDE_RESNET] = self.wide_resnet
+        targets = self._dissertation_targets
         return {name: self._retrained(config) for name, config in targets.items()}
+
+    @property
+    def _dissertation_targets(self) -> dict[str, ClassifierConfig]:
+        wide = {WIDE_RESNET: self.wide_resnet} if self.wide_resnet else {}
+        return {**self.targets, **wide}
 
     def _retrained(self, config: ClassifierConfig) -> ClassifierConfig:
         limits = (config.training.train_limit, self.retraining_limit)
