@@ -18,6 +18,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# TensorFlow's faster convolutions, which it leaves off on processors without AVX-512: trainings
+# were seen to take a half to three quarters of the time. Results differ in rounding alone.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 ROOT = Path(__file__).resolve().parent
 

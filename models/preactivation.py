@@ -134,5 +134,14 @@ class PreactivationLayers:
         residual = self.conv(activated, filters, 3, strides=strides)
         residual = self.conv(self.activate(residual), filters, 3)
         if strides != 1 or x.shape[-1] != filters:
-            x = self.conv(activated, filters, 1, strides=strides)
+            x = self.conv(_every(strides, activated), filters, 1)
         return layers.Add()([residual, x])
+
+
+def _every(stride: int, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Return every `stride`-th row and column of `x`: what a strided 1x1 convolution reads.
+
+    Left to the convolution, oneDNN gets the gradient of its kernel wrong on processors without
+    AVX-512 where the channels are no multiple of eight (oneDNN issue 6035).
+    """
+    return x if stride == 1 else layers.AveragePooling2D(1, strides=stride)(x)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 
+import run_all  # noqa: F401 -- it sets the environment that TensorFlow reads when imported
+
+# isort: split
 import keras
 import numpy as np
 import pytest
