@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from models import densenet, resnet, wide_resnet
 from models.autoencoders import sfl_vae_decoder, sfl_vae_encoder
-from models.layers import Sampling
+from models.layers import LayerSeeds, Sampling
+from models.preactivation import PreactivationLayers
 from models.registry import (
     CLASSIFIERS,
     PRINTED_TRAINING,
@@ -129,6 +130,23 @@ def test_voters_built_from_one_seed_are_unrelated() -> None:
     first, second = (small(name).layers[2].kernel.numpy() for name in ("resnet_a", "resnet_b"))
     assert first.shape == second.shape
     assert not np.array_equal(first, second)
+
+
+def test_projections_read_every_other_pixel_and_learn_from_those() -> None:
+    """As a strided 1x1 convolution; for three channels oneDNN's gradient of one is wrong."""
+    inputs = keras.Input((8, 8, 3))
+    build = PreactivationLayers(LayerSeeds(0, "block"), weight_decay=0.0, use_bias=False)
+    block = keras.Model(inputs, build.residual_block(inputs, 16, strides=2))
+    (projection,) = (c for c in layers_of(block, keras.layers.Conv2D) if c.kernel_size == (1, 1))
+    projected = keras.Model(inputs, projection.output)
+    batch = images((8, 8, 3), count=4) - 0.5
+    read = np.maximum(batch[:, ::2, ::2], 0) / np.sqrt(1 + 1e-5)
+    with tf.GradientTape() as tape:
+        outputs = projected(batch)
+        loss = tf.reduce_sum(outputs**2)
+    np.testing.assert_allclose(outputs, read @ projection.kernel.numpy()[0, 0], atol=1e-6)
+    expected = 2 * np.einsum("bhwc,bhwd->cd", read, outputs)
+    np.testing.assert_allclose(tape.gradient(loss, projection.kernel)[0, 0], expected, rtol=1e-4)
 
 
 def test_width_and_depth() -> None:
