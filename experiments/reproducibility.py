@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -74,6 +75,11 @@ def set_seeds(seed: int) -> None:
 
 
 def environment_record() -> dict[str, str]:
-    """Versions of everything that can change a number."""
+    """Versions of everything that can change a number, and TensorFlow's choice of kernels."""
     versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
-    return {"python": platform.python_version(), "machine": platform.machine(), **versions}
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "not set"),
+        **versions,
+    }
