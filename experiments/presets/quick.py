@@ -30,6 +30,10 @@ CUTS = (
 UNPUBLISHED = (
     *shared.UNPUBLISHED,
     *(f"defense_cyclegan_voter_{index}" for index in range(6)),
+    *(
+        f"{name}_retrained_wide_resnet"
+        for name in ("vqunet", "defense_cyclegan", "sfl_vae", "defense_vae")
+    ),
 )
 """What the zoo leaves out: it holds each purifier, and the voters of SFL-VAE."""
 HEAVY_TARGETS = tuple(f"target_{name}" for name in "ABC")
