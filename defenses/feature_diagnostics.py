@@ -22,24 +22,33 @@ class DepthDiagnostics:
     """What an attack changes at one depth, averaged over images, positions and channels.
 
     Features of two networks differ in scale, because the encoder loss shrinks those of one; so
-    each change stands twice, as it is and as a share of the mean magnitude of the clean features.
+    each change stands three times: as it is, as a share of the mean magnitude of the clean
+    features, and as a share of their spread over the images. Features that are nearly the same for
+    every image hardly change under an attack either; the last share tells that from robustness.
 
     Attributes:
         depth: 1 for the largest features.
         clean_magnitude: Mean |a(x)| of the encoder's output for clean images.
+        clean_spread: Standard deviation of a(x) over the clean images, averaged over positions and
+            channels; 0 for one image.
         pre_change: Mean |a(x') - a(x)| before quantization.
         relative_pre_change: The same over ``clean_magnitude``; NaN if that is 0.
+        spread_pre_change: The same over ``clean_spread``; NaN if that is 0.
         post_change: Mean |q(x') - q(x)| after quantization; ``None`` without quantizers.
         relative_post_change: The same over ``clean_magnitude``.
+        spread_post_change: The same over ``clean_spread``.
         changed_index_percent: How many in a hundred positions get another code.
     """
 
     depth: int
     clean_magnitude: float
+    clean_spread: float
     pre_change: float
     relative_pre_change: float
+    spread_pre_change: float
     post_change: float | None = None
     relative_post_change: float | None = None
+    spread_post_change: float | None = None
     changed_index_percent: float | None = None
 
 
@@ -103,8 +112,8 @@ def feature_diagnostics(
     **Reference**: Dissertation, ch. 5.4.4: fig. 5.7 (``reconstruction_l1``), figs. 5.8 and 5.9
     (changes before and after quantization), fig. 5.10 (``changed_index_percent``).
     **Differs from the paper**: "L1 difference" of features is printed without a normalization; it
-    is a mean over entries, given relative to the clean features as well. Features of images of 28
-    pixels include those of the zero margin that the network adds.
+    is a mean over entries, given relative to the clean features and to their spread as well.
+    Features of images of 28 pixels include those of the zero margin that the network adds.
 
     Args:
         purifier: ``vqunet``, or ``non_vqunet``, which has no changes after quantization.
@@ -127,6 +136,7 @@ def feature_diagnostics(
     clean_images = validate_images(clean_images, purifier.image_shape)
     attacked_images = validate_images(attacked_images, purifier.image_shape)
     distances, means, sizes = [], [], []
+    moments: list[np.ndarray] = []
     for start in range(0, len(clean_images), batch_size):
         images = clean_images[start : start + batch_size]
         attacked_batch = attacked_images[start : start + batch_size]
@@ -135,11 +145,17 @@ def feature_diagnostics(
         distances.append(_mean_change(images, attacked["images"]) * images[0].size)
         means.append(_depth_means(clean, attacked))
         sizes.append(len(images))
+        added = [_moments(features) for features in clean["features"]]
+        moments = list(map(np.add, moments, added)) if moments else added
     averages = np.average(means, axis=0, weights=sizes)
+    spreads = [_spread(sums / len(clean_images)) for sums in moments]
     return FeatureDiagnostics(
         num_images=len(clean_images),
         reconstruction_l1=float(np.average(distances, weights=sizes)),
-        depths=tuple(_at_depth(depth, row) for depth, row in enumerate(averages, start=1)),
+        depths=tuple(
+            _at_depth(depth, row, spread)
+            for depth, (row, spread) in enumerate(zip(averages, spreads, strict=True), start=1)
+        ),
     )
 
 
@@ -162,21 +178,36 @@ def _mean_change(before: np.ndarray, after: np.ndarray | float) -> float:
     return float(np.mean(np.abs(before - after), dtype="float64"))
 
 
-def _at_depth(depth: int, averages: Sequence[float]) -> DepthDiagnostics:
+def _moments(features: np.ndarray) -> np.ndarray:
+    """Sums over the images of the features and of their squares, in double precision."""
+    precise = features.astype("float64")
+    return np.stack([precise.sum(axis=0), (precise**2).sum(axis=0)])
+
+
+def _spread(means: np.ndarray) -> float:
+    """Mean over entries of the standard deviation whose two moments these are."""
+    return float(np.sqrt(np.maximum(means[1] - means[0] ** 2, 0.0)).mean())
+
+
+def _at_depth(depth: int, averages: Sequence[float], spread: float) -> DepthDiagnostics:
     """Names the averages of ``_depth_means`` at one depth."""
     magnitude, pre_change, *quantized = (float(value) for value in averages)
     scale = magnitude if magnitude > 0 else float("nan")
+    between_images = spread if spread > 0 else float("nan")
     of_codes: dict[str, float] = {}
     if quantized:
         of_codes = {
             "post_change": quantized[0],
             "relative_post_change": quantized[0] / scale,
+            "spread_post_change": quantized[0] / between_images,
             "changed_index_percent": 100.0 * quantized[1],
         }
     return DepthDiagnostics(
         depth=depth,
         clean_magnitude=magnitude,
+        clean_spread=spread,
         pre_change=pre_change,
         relative_pre_change=pre_change / scale,
+        spread_pre_change=pre_change / between_images,
         **of_codes,
     )

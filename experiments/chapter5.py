@@ -103,7 +103,8 @@ def feature_changes(study: Study, experiment: str, attack: str) -> None:
     **Reference**: dissertation, 5.4.4, Figures 5.8 (features before quantisation, with and
     without it), 5.9 (before and after) and 5.10 (indices that change).
     **Differs from the paper**: every change is also given relative to the mean magnitude of the
-    clean features, since the two networks' features differ in scale.
+    clean features, since the two networks' features differ in scale, and relative to their spread
+    over the images, since features that tell no two images apart cannot change much.
     """
     for epsilon in study.profile.epsilons:
         for purifier in (PURIFIER, ABLATION) if experiment == "003.F5.8" else (PURIFIER,):
@@ -128,7 +129,7 @@ Place = tuple[str, int, str]
 
 def _feature_wishes(experiment: str, purifier: str) -> Mapping[Place, Measurement]:
     """The rows of one figure, by metric, depth and stage."""
-    metrics = ("feature_change", "feature_change_relative")
+    metrics = ("feature_change", "feature_change_relative", "feature_change_spread")
     stages = {
         "003.F5.8": [(metric, "pre") for metric in metrics],
         "003.F5.9": [(metric, stage) for metric in metrics for stage in ("pre", "post")],
@@ -149,8 +150,10 @@ def _numbers(found: FeatureDiagnostics) -> dict[Place, float]:
     for one in found.depths:
         numbers["feature_change", one.depth, "pre"] = one.pre_change
         numbers["feature_change_relative", one.depth, "pre"] = one.relative_pre_change
+        numbers["feature_change_spread", one.depth, "pre"] = one.spread_pre_change
         numbers["feature_change", one.depth, "post"] = one.post_change
         numbers["feature_change_relative", one.depth, "post"] = one.relative_post_change
+        numbers["feature_change_spread", one.depth, "post"] = one.spread_post_change
         if one.changed_index_percent is not None:
             numbers["index_change", one.depth, ""] = one.changed_index_percent / 100
     return {place: number for place, number in numbers.items() if number is not None}

@@ -12,7 +12,12 @@ from results.row import Row
 
 METHOD, ABLATION = "vqunet", "non_vqunet"
 _ATTACK = ("fgsm",)
-_NAMES = {"feature_change": "absolute", "feature_change_relative": "relative"}
+_NAMES = {
+    "feature_change": "absolute",
+    "feature_change_relative": "relative",
+    "feature_change_spread": "relative to their spread over images",
+}
+_SPREAD = "feature_change_spread"
 
 
 def _curves(
@@ -92,7 +97,8 @@ def ablation_changes_more(rows: Iterable[Row], dataset: str, metric: str) -> Cla
     Args:
         rows: All rows of a profile.
         dataset: Name of the data set.
-        metric: `"feature_change"`, as printed, or `"feature_change_relative"`.
+        metric: `"feature_change"`, as printed, `"feature_change_relative"` or
+            `"feature_change_spread"`.
 
     Returns:
         The claim with its verdict.
@@ -149,7 +155,7 @@ def deeper_changes_less(
     Args:
         rows: All rows of a profile.
         dataset: Name of the data set.
-        metric: `"index_change"` or `"feature_change"`.
+        metric: `"index_change"`, `"feature_change"` or `"feature_change_spread"`.
         stage: `"pre"` or `"post"` for features; None for indices.
 
     Returns:
@@ -165,10 +171,11 @@ def deeper_changes_less(
     what = {"pre": "features before quantisation", "post": "features after quantisation"}.get(
         stage or "", "code indices" if metric == "index_change" else FEATURE_METRICS[metric]
     )
+    scale = f", {_NAMES[metric]}" if metric == _SPREAD else ""
     return _lower_claim(
         pairs,
         id=f"deeper_changes_less/{metric}{'/' + stage if stage else ''}/{dataset}",
-        text=f"Deeper {what} change less ({dataset_label(dataset)}).",
+        text=f"Deeper {what} change less{scale} ({dataset_label(dataset)}).",
         paper_says=f"less at deeper levels (fig. {'5.10' if stage is None else '5.9'})",
         unit="comparisons of a depth with the one above",
     )
@@ -191,6 +198,7 @@ def evaluate(rows: list[Row], everywhere: list[str]) -> list[Claim]:
     claims = [nearer_reconstructions(rows, name) for name in datasets]
     for judge in (ablation_changes_more, quantised_changes_less):
         claims += [judge(rows, name, metric) for metric in _NAMES for name in datasets]
-    for stage in ("pre", "post"):
-        claims += [deeper_changes_less(rows, n, "feature_change", stage) for n in datasets]
+    for metric in ("feature_change", _SPREAD):
+        for stage in ("pre", "post"):
+            claims += [deeper_changes_less(rows, name, metric, stage) for name in datasets]
     return claims + [deeper_changes_less(rows, name, "index_change") for name in datasets]

@@ -31,11 +31,12 @@ def feature_figure(rows: Iterable[Row], title: str, caption: str) -> Figure:
 
     **Differs from the paper**: beside the absolute change stands the one relative to the size of
     the clean features, since two networks (and the two sides of the quantiser) scale theirs
-    differently.
+    differently, and the one relative to the spread of clean features over the images.
 
     Args:
-        rows: Rows with metrics `feature_change`, `feature_change_relative` or `index_change` and
-            the flags `depth` and, for features, `stage`, of one data set and attack.
+        rows: Rows with metrics `feature_change`, `feature_change_relative`,
+            `feature_change_spread` or `index_change` and the flags `depth` and, for features,
+            `stage`, of one data set and attack.
         title: First line.
         caption: What the profile cuts.
 

@@ -73,6 +73,7 @@ VOTING_METRICS = {
 FEATURE_METRICS = {
     "feature_change": "change of features",
     "feature_change_relative": "change of features, relative to their size",
+    "feature_change_spread": "change of features, relative to their spread",
     "index_change": "changed code indices",
 }
 STAGE_LABELS = {"pre": "before quantisation", "post": "after quantisation"}

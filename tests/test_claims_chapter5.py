@@ -147,7 +147,9 @@ def test_nearer_reconstructions_judge_attacked_images_alone(vqunet, verdict):
     ("slopes", "verdict"),
     [((0.9, 0.9, 0.9), "reproduced"), ((0.9, 0.9, 1.0), "partly"), ((0.9, 1.1, 1.1), "not re")],
 )
-@pytest.mark.parametrize("metric", ["feature_change", "feature_change_relative"])
+@pytest.mark.parametrize(
+    "metric", ["feature_change", "feature_change_relative", "feature_change_spread"]
+)
 def test_features_are_compared_depth_by_depth(slopes, verdict, metric):
     other = {"feature_change": "feature_change_relative"}.get(metric, "feature_change")
     same = [line(1.0)] * 3
@@ -175,6 +177,10 @@ def test_deeper_changes_less(slopes, verdict):
     judge = feature_claims.deeper_changes_less
     assert judge(rows, "cifar10", "feature_change", "post").verdict == verdict
     assert judge(rows, "cifar10", "feature_change", "pre").verdict == "not reproduced"
+    assert judge(rows, "cifar10", "feature_change_spread", "post").verdict == "not measured"
+    rows = feature_rows({("vqunet", "post"): lines}, metric="feature_change_spread")
+    claim = judge(rows, "cifar10", "feature_change_spread", "post")
+    assert claim.verdict == verdict and "relative to their spread over images" in claim.text
 
 
 def test_the_same_curve_of_two_figures_counts_once():

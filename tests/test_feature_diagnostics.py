@@ -35,6 +35,7 @@ def test_an_image_that_is_not_attacked_changes_nothing_inside():
     for row in result.depths:
         assert row.pre_change == row.post_change == row.changed_index_percent == 0.0
         assert row.clean_magnitude > 0
+    assert result.depths[0].spread_pre_change == result.depths[0].spread_post_change == 0.0
 
 
 def test_changes_are_those_of_a_direct_computation():
@@ -51,6 +52,11 @@ def test_changes_are_those_of_a_direct_computation():
         assert row.relative_pre_change == pytest.approx(np.abs(a - b).mean() / a.mean(), rel=1e-5)
         assert row.post_change == pytest.approx(np.abs(q - r).mean(), rel=1e-5)
         assert row.relative_post_change == pytest.approx(np.abs(q - r).mean() / a.mean(), rel=1e-5)
+        spread = a.std(axis=0, dtype="float64").mean()
+        assert row.clean_spread == pytest.approx(spread, rel=1e-4, abs=1e-6)
+        if row.depth == 1:  # without training, codes take every image for the same further down
+            assert row.spread_pre_change == pytest.approx(np.abs(a - b).mean() / spread, rel=1e-4)
+            assert row.spread_post_change == pytest.approx(np.abs(q - r).mean() / spread, rel=1e-4)
         assert row.changed_index_percent == pytest.approx(100 * (j != k).mean(), rel=1e-5)
     assert result.depths[0].changed_index_percent > 10
 
@@ -61,8 +67,16 @@ def test_averages_do_not_depend_on_the_batches():
     parts = feature_diagnostics(purifier(), clean, attacked, batch_size=2)
     assert parts.reconstruction_l1 == pytest.approx(whole.reconstruction_l1, rel=1e-5)
     for one, other in zip(whole.depths, parts.depths, strict=True):
+        assert one.clean_spread == pytest.approx(other.clean_spread, rel=1e-4, abs=1e-6)
         for name in ("pre_change", "post_change", "changed_index_percent", "clean_magnitude"):
             assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-4), name
+
+
+def test_one_image_has_no_spread_to_compare_with():
+    result = feature_diagnostics(purifier(), *clean_and_attacked(1))
+    for row in result.depths:
+        assert row.clean_spread == 0.0
+        assert np.isnan(row.spread_pre_change) and np.isnan(row.spread_post_change)
 
 
 def test_the_ablation_has_features_and_no_codes():
