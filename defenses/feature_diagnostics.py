@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -23,20 +24,22 @@ class DepthDiagnostics:
 
     Features of two networks differ in scale, because the encoder loss shrinks those of one; so
     each change stands three times: as it is, as a share of the mean magnitude of the clean
-    features, and as a share of their spread over the images. Features that are nearly the same for
-    every image hardly change under an attack either; the last share tells that from robustness.
+    features, and as a share of the spread over the clean images of what changes. Features that are
+    nearly the same for every image hardly change under an attack either; the last share tells that
+    from robustness.
 
     Attributes:
         depth: 1 for the largest features.
         clean_magnitude: Mean |a(x)| of the encoder's output for clean images.
         clean_spread: Standard deviation of a(x) over the clean images, averaged over positions and
             channels; 0 for one image.
+        clean_code_spread: The same of q(x).
         pre_change: Mean |a(x') - a(x)| before quantization.
         relative_pre_change: The same over ``clean_magnitude``; NaN if that is 0.
         spread_pre_change: The same over ``clean_spread``; NaN if that is 0.
         post_change: Mean |q(x') - q(x)| after quantization; ``None`` without quantizers.
         relative_post_change: The same over ``clean_magnitude``.
-        spread_post_change: The same over ``clean_spread``.
+        spread_post_change: The same over ``clean_code_spread``; NaN if that is 0.
         changed_index_percent: How many in a hundred positions get another code.
     """
 
@@ -46,6 +49,7 @@ class DepthDiagnostics:
     pre_change: float
     relative_pre_change: float
     spread_pre_change: float
+    clean_code_spread: float | None = None
     post_change: float | None = None
     relative_post_change: float | None = None
     spread_post_change: float | None = None
@@ -136,7 +140,7 @@ def feature_diagnostics(
     clean_images = validate_images(clean_images, purifier.image_shape)
     attacked_images = validate_images(attacked_images, purifier.image_shape)
     distances, means, sizes = [], [], []
-    moments: list[np.ndarray] = []
+    spreads = {"features": _Spreads(), "codes": _Spreads()}
     for start in range(0, len(clean_images), batch_size):
         images = clean_images[start : start + batch_size]
         attacked_batch = attacked_images[start : start + batch_size]
@@ -145,16 +149,16 @@ def feature_diagnostics(
         distances.append(_mean_change(images, attacked["images"]) * images[0].size)
         means.append(_depth_means(clean, attacked))
         sizes.append(len(images))
-        added = [_moments(features) for features in clean["features"]]
-        moments = list(map(np.add, moments, added)) if moments else added
+        for name, spread in spreads.items():
+            spread.add(clean.get(name, []))
     averages = np.average(means, axis=0, weights=sizes)
-    spreads = [_spread(sums / len(clean_images)) for sums in moments]
+    before, after = (spread.result() for spread in spreads.values())
     return FeatureDiagnostics(
         num_images=len(clean_images),
         reconstruction_l1=float(np.average(distances, weights=sizes)),
         depths=tuple(
-            _at_depth(depth, row, spread)
-            for depth, (row, spread) in enumerate(zip(averages, spreads, strict=True), start=1)
+            _at_depth(depth, *found)
+            for depth, found in enumerate(zip_longest(averages, before, after), start=1)
         ),
     )
 
@@ -178,28 +182,42 @@ def _mean_change(before: np.ndarray, after: np.ndarray | float) -> float:
     return float(np.mean(np.abs(before - after), dtype="float64"))
 
 
-def _moments(features: np.ndarray) -> np.ndarray:
-    """Sums over the images of the features and of their squares, in double precision."""
-    precise = features.astype("float64")
-    return np.stack([precise.sum(axis=0), (precise**2).sum(axis=0)])
+class _Spreads:
+    """How far apart images are, entry by entry, in arrays that come in batches of images."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: list[np.ndarray] = []
+        self._sums: list[np.ndarray] = []
+
+    def add(self, arrays: Sequence[np.ndarray]) -> None:
+        """Takes one array ``(batch, ...)`` for each depth; the same depths every time."""
+        if not self._count:
+            self._first = [array[:1].astype("float64") for array in arrays]
+            self._sums = [np.zeros((2, *array.shape[1:])) for array in arrays]
+        for sums, first, array in zip(self._sums, self._first, arrays, strict=True):
+            offsets = array - first  # so that what is the same everywhere has no spread at all
+            sums += np.stack([offsets.sum(axis=0), (offsets**2).sum(axis=0)])
+        self._count += len(arrays[0]) if len(arrays) else 0
+
+    def result(self) -> list[float]:
+        """For each depth, the standard deviation over the images, averaged over entries."""
+        moments = (sums / self._count for sums in self._sums)
+        return [float(np.sqrt(np.maximum(m[1] - m[0] ** 2, 0.0)).mean()) for m in moments]
 
 
-def _spread(means: np.ndarray) -> float:
-    """Mean over entries of the standard deviation whose two moments these are."""
-    return float(np.sqrt(np.maximum(means[1] - means[0] ** 2, 0.0)).mean())
-
-
-def _at_depth(depth: int, averages: Sequence[float], spread: float) -> DepthDiagnostics:
-    """Names the averages of ``_depth_means`` at one depth."""
+def _at_depth(
+    depth: int, averages: Sequence[float], spread: float, code_spread: float | None
+) -> DepthDiagnostics:
+    """Names the averages of ``_depth_means`` and the spreads at one depth."""
     magnitude, pre_change, *quantized = (float(value) for value in averages)
-    scale = magnitude if magnitude > 0 else float("nan")
-    between_images = spread if spread > 0 else float("nan")
+    scale = magnitude or float("nan")
     of_codes: dict[str, float] = {}
     if quantized:
         of_codes = {
             "post_change": quantized[0],
             "relative_post_change": quantized[0] / scale,
-            "spread_post_change": quantized[0] / between_images,
+            "spread_post_change": quantized[0] / (code_spread or float("nan")),
             "changed_index_percent": 100.0 * quantized[1],
         }
     return DepthDiagnostics(
@@ -208,6 +226,7 @@ def _at_depth(depth: int, averages: Sequence[float], spread: float) -> DepthDiag
         clean_spread=spread,
         pre_change=pre_change,
         relative_pre_change=pre_change / scale,
-        spread_pre_change=pre_change / between_images,
+        spread_pre_change=pre_change / (spread or float("nan")),
+        clean_code_spread=code_spread,
         **of_codes,
     )

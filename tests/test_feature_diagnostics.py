@@ -52,11 +52,13 @@ def test_changes_are_those_of_a_direct_computation():
         assert row.relative_pre_change == pytest.approx(np.abs(a - b).mean() / a.mean(), rel=1e-5)
         assert row.post_change == pytest.approx(np.abs(q - r).mean(), rel=1e-5)
         assert row.relative_post_change == pytest.approx(np.abs(q - r).mean() / a.mean(), rel=1e-5)
-        spread = a.std(axis=0, dtype="float64").mean()
+        spread, code_spread = (side.std(axis=0, dtype="float64").mean() for side in (a, q))
         assert row.clean_spread == pytest.approx(spread, rel=1e-4, abs=1e-6)
+        assert row.clean_code_spread == pytest.approx(code_spread, rel=1e-4, abs=1e-6)
         if row.depth == 1:  # without training, codes take every image for the same further down
             assert row.spread_pre_change == pytest.approx(np.abs(a - b).mean() / spread, rel=1e-4)
-            assert row.spread_post_change == pytest.approx(np.abs(q - r).mean() / spread, rel=1e-4)
+            expected = np.abs(q - r).mean() / code_spread
+            assert row.spread_post_change == pytest.approx(expected, rel=1e-4)
         assert row.changed_index_percent == pytest.approx(100 * (j != k).mean(), rel=1e-5)
     assert result.depths[0].changed_index_percent > 10
 
@@ -75,7 +77,7 @@ def test_averages_do_not_depend_on_the_batches():
 def test_one_image_has_no_spread_to_compare_with():
     result = feature_diagnostics(purifier(), *clean_and_attacked(1))
     for row in result.depths:
-        assert row.clean_spread == 0.0
+        assert row.clean_spread == row.clean_code_spread == 0.0
         assert np.isnan(row.spread_pre_change) and np.isnan(row.spread_post_change)
 
 
