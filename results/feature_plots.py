@@ -31,7 +31,7 @@ def feature_figure(rows: Iterable[Row], title: str, caption: str) -> Figure:
 
     **Differs from the paper**: beside the absolute change stands the one relative to the size of
     the clean features, since two networks (and the two sides of the quantiser) scale theirs
-    differently, and the one relative to the spread of clean features over the images.
+    differently, and the one relative to their spread over the clean images.
 
     Args:
         rows: Rows with metrics `feature_change`, `feature_change_relative`,
