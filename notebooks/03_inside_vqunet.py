@@ -109,8 +109,11 @@ for panel, image, title in zip(panels, shown, titles, strict=True):
 # ## What an attack changes, depth by depth
 #
 # For each epsilon: the share of codes that change, and how far features move before and after they
-# are replaced by codes, relative to the size of clean features. Figures 5.8 to 5.10 of the
-# dissertation are these numbers on CIFAR-10.
+# are replaced by codes: first relative to the size of clean features, then relative to how far
+# apart the features of clean images lie (their spread). Figures 5.8 to 5.10 of the dissertation
+# are such numbers on CIFAR-10, with no normalization printed. The two do not say the same:
+# features that are nearly equal for every image hardly change under an attack either, without
+# being robust; only the second tells. It is `nan` where every clean image has the same codes.
 
 # %%
 lines = []
@@ -123,10 +126,20 @@ for epsilon in (0.05, 0.1, 0.2):
             f"{one.changed_index_percent:.1f} %",
             f"{one.relative_pre_change:.2f}",
             f"{one.relative_post_change:.2f}",
+            f"{one.spread_pre_change:.2f}",
+            f"{one.spread_post_change:.2f}",
         )
         for one in found.depths
     ]
-header = ("epsilon", "depth", "changed codes", "change before", "change after")
+header = (
+    "epsilon",
+    "depth",
+    "changed codes",
+    "before / size",
+    "after / size",
+    "before / spread",
+    "after / spread",
+)
 display(Markdown(markdown_table(header, lines)))
 
 # %% [markdown]
