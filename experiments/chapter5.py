@@ -18,6 +18,8 @@ from results.rows import make_flags
 
 PURIFIER = "vqunet"
 ABLATION = "non_vqunet"
+NETWORKS = (PURIFIER, ABLATION, "vqunet_literal")
+"""Those of section 5.4.4; the last has algorithm 1 as printed."""
 COMPARED = (PURIFIER, "defense_cyclegan", "sfl_vae", "defense_vae")
 SHOWN_DEPTHS = (1, 2, 3)
 """The depths of Figures 5.8 to 5.10; the network has a fourth."""
@@ -90,24 +92,26 @@ def reconstruction_distance(study: Study, experiment: str, attack: str) -> None:
     """L1 and L2 of purified attacked images to the clean ones, with and without quantisation.
 
     **Reference**: dissertation, 5.4.4, Figure 5.7.
-    **Differs from the paper**: L2 is shown beside L1.
+    **Differs from the paper**: L2 is shown beside L1, and both readings of algorithm 1.
     """
     settle_distances(
-        study, experiment, attack, WIDE_RESNET, (PURIFIER, ABLATION), paired=("l1", "l2")
+        study, experiment, attack, WIDE_RESNET, available(study, NETWORKS), paired=("l1", "l2")
     )
 
 
 def feature_changes(study: Study, experiment: str, attack: str) -> None:
-    """What an attack changes inside VQUNet and its ablation, depth by depth.
+    """What an attack changes inside VQUNet and its ablations, depth by depth.
 
     **Reference**: dissertation, 5.4.4, Figures 5.8 (features before quantisation, with and
     without it), 5.9 (before and after) and 5.10 (indices that change).
     **Differs from the paper**: every change is also given relative to the mean magnitude of the
     clean features, since the two networks' features differ in scale, and relative to their spread
-    over the images, since features that tell no two images apart cannot change much.
+    over the images, since features that tell no two images apart cannot change much. Figure 5.8
+    also has VQUNet with the other reading of algorithm 1.
     """
+    shown = NETWORKS if experiment == "003.F5.8" else (PURIFIER,)
     for epsilon in study.profile.epsilons:
-        for purifier in (PURIFIER, ABLATION) if experiment == "003.F5.8" else (PURIFIER,):
+        for purifier in available(study, shown):
             wishes = _feature_wishes(experiment, purifier)
 
             def measure(attacked: np.ndarray, purifier=purifier, wishes=wishes) -> Measured:

@@ -32,16 +32,16 @@ def settle_distances(
     purifiers: Sequence[str],
     paired: Sequence[str] = ("l2",),
 ) -> None:
-    """Distances over epsilon, of a purifier and its ablation, on sets made on one target.
+    """Distances over epsilon, of a purifier and its ablations, on sets made on one target.
 
     Args:
         study: models, sets and rows.
         experiment: id of the figure.
         attack: a name of the profile.
         target: whose undefended copy is attacked.
-        purifiers: the method and its ablation.
-        paired: norms of which the standard error of the difference between the two, image by
-            image, is stored beside the method.
+        purifiers: the method and its ablations.
+        paired: norms of which the standard error of the difference between the method and the
+            first ablation, image by image, is stored beside the method.
     """
     flags = make_flags({"target": target})
     wishes = {
@@ -63,7 +63,7 @@ def settle_distances(
         purified = [study.purified(name, attacked) for name in purifiers]
         found: Measured = {}
         for norm, gain in gains.items():
-            first, second = (_lengths(study, images, ORDERS[norm]) for images in purified)
+            first, second = (_lengths(study, images, ORDERS[norm]) for images in purified[:2])
             found[gain] = (_standard_error(first - second), None, None)
         for name, images in zip(purifiers, purified, strict=True):
             for metric, value in distances(study, images).items():

@@ -45,6 +45,7 @@ _DISTANCE_STYLES = {
     "sfl_vae": ROLE_STYLES["vote_bayes"]._replace(marker="s"),
     "non_sfl_vae": DEFENSE_STYLES["non_sfl_vae"],
     "vqunet": DEFENSE_STYLES["vqunet"],
+    "vqunet_literal": DEFENSE_STYLES["vqunet_literal"],
     "non_vqunet": DEFENSE_STYLES["non_vqunet"],
 }
 

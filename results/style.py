@@ -89,6 +89,7 @@ DEFENSE_STYLES = {
     "non_sfl_vae": LineStyle(PALETTE["vermillion"], "^", (0, (5, 1.5))),
     "defense_cyclegan": LineStyle(PALETTE["vermillion"], "X", "-"),
     "vqunet": LineStyle(PALETTE["green"], "h", "-"),
+    "vqunet_literal": LineStyle(PALETTE["purple"], "D", (0, (1, 1))),
     "non_vqunet": LineStyle(PALETTE["sky"], "^", (0, (5, 1.5))),
     "defense_vae": LineStyle(PALETTE["orange"], "p", (0, (6, 1, 1, 1))),
     "defense_gan": LineStyle(PALETTE["purple"], "d", (0, (2, 1))),

@@ -24,7 +24,7 @@ PUVAE_COEFFICIENTS = ((0.1, 0.01, 10.0), (0.1, 0.1, 10.0), (0.01, 0.1, 10.0))
 reconstruction, level with it, and the printed ratio of ten. The paper prints the last alone."""
 ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range(1, 5)))
 """Purifiers that are made for one figure each."""
-LARGE = ("non_vqunet", "puvae_other_source")
+LARGE = ("non_vqunet", "vqunet_literal", "puvae_other_source")
 """Purifiers beside a published one that are small enough for the zoo in the demo alone."""
 UNPUBLISHED = (
     *ABLATIONS,
@@ -148,9 +148,18 @@ def cyclegan_purifiers(
 
 
 def vq_purifiers(training: TrainingConfig, *, width: float) -> dict[str, PurifierConfig]:
-    """VQUNet and the same network without quantisation."""
-    names = ("vqunet", "non_vqunet")
-    return {name: PurifierConfig(name=name, training=training, width=width) for name in names}
+    """VQUNet, with algorithm 1 as printed, and without quantisation.
+
+    Algorithm 1 as printed averages codes, and leaves few of them in use; "vqunet" averages what the
+    encoder gives, the other reading, from codes that start near zero.
+    """
+    averaging = {"ema_source": "encoder", "code_range": None}
+    vqunet = PurifierConfig(name="vqunet", training=training, width=width)
+    return {
+        "vqunet": dataclasses.replace(vqunet, arguments=averaging),
+        "vqunet_literal": vqunet,
+        "non_vqunet": dataclasses.replace(vqunet, name="non_vqunet"),
+    }
 
 
 def cyclegan_pool(voters: Sequence[ClassifierConfig]) -> tuple[ClassifierConfig, ...]:
