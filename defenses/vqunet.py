@@ -57,7 +57,9 @@ class VQUNet(Purifier):
 
     **Differs from the paper**: the losses of eqs. 5.3.3 and 5.3.4 are averaged over the entries of
     a depth and added up over depths, which is not printed. The optimizer is not printed either;
-    the default is Adam with rate 0.001. For what the network, the encoder loss and algorithm 1
+    the default is Adam with rate 0.001. Algorithm 1 is as printed by default, which leaves few
+    codes in use and features that hardly tell images apart; ``ema_source="encoder"`` is the other
+    reading, which the profiles evaluate. For what the network, the encoder loss and algorithm 1
     change, see ``models.vqunet.vqunet``, ``encoder_loss`` and ``class_averaged_codebook``.
 
     Logged beside the losses, for each depth and as means over the batches of an epoch: the
@@ -68,7 +70,7 @@ class VQUNet(Purifier):
         reconstruction_weight: α of eq. 5.3.5, at least 0.
         encoder_weight: β of eq. 5.3.5, at least 0.
         codebook_rate: ω of algorithm 1, in [0, 1]; 0 leaves algorithm 1 out.
-        ema_source: One of ``EMA_SOURCES``; ``"codes"`` is printed.
+        ema_source: One of ``EMA_SOURCES``; ``"codes"`` is printed, ``"encoder"`` trains better.
         **kwargs: Name and dtype, as of any model.
 
     Raises:

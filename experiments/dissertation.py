@@ -95,7 +95,7 @@ _CHAPTER_5 = [
             drawing="features",
         )
         for number, title in (
-            (8, "change of features before quantisation under FGSM, VQUNet and non-VQUNet"),
+            (8, "change of features before quantisation under FGSM, with and without it"),
             (9, "change of features before and after quantisation under FGSM"),
             (10, "changed code indices under FGSM"),
         )

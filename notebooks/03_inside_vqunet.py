@@ -52,6 +52,7 @@ plan = presets.profile("demo").plans["digits"]
 data = datasets.load(plan.dataset)
 images, labels = data.test.images[:100], data.test.labels[:100]
 vqunet = zoo.load("digits", "vqunet")
+literal = zoo.load("digits", "vqunet_literal")
 without = zoo.load("digits", "non_vqunet")
 target = zoo.load("digits", "target_wide_resnet")
 for depth, quantizer in enumerate(vqunet.quantizers, start=1):
@@ -61,27 +62,34 @@ for depth, quantizer in enumerate(vqunet.quantizers, start=1):
 # ## Which codes are used
 #
 # At each position of each depth, the index of the nearest code. A codebook has ten codes, one for
-# each class, for every position; the search runs over all of them. Training pulls the codes of a
-# class and a position towards their average (Algorithm 1), which keeps many of them alive.
+# each class, for every position; the search runs over all of them. After each gradient step,
+# training moves the codes of a class and a position towards an average taken there (Algorithm 1),
+# so that more of them stay in use. An average of what? Of the chosen codes, say the dissertation's
+# words; this VQUNet averages what the encoder gives, the other reading. Both stand in the table.
 
 # %%
-codes = vqunet.codes(data.train.images[:500])
+train_images = data.train.images[:500]
 lines = []
-for depth, (indices, quantizer) in enumerate(zip(codes, vqunet.quantizers, strict=True), start=1):
-    counts = np.bincount(indices.ravel(), minlength=quantizer.num_embeddings)
-    shares = counts[counts > 0] / counts.sum()
-    perplexity = np.exp(-(shares * np.log(shares)).sum())
-    lines.append(
-        (
-            str(depth),
-            "x".join(map(str, indices.shape[1:])),
-            str(quantizer.num_embeddings),
-            f"{(counts > 0).mean():.0%}",
-            f"{perplexity:.1f}",
+for name, purifier in {"of features": vqunet, "of codes": literal}.items():
+    codes = zip(purifier.codes(train_images), purifier.quantizers, strict=True)
+    for depth, (indices, quantizer) in enumerate(codes, start=1):
+        counts = np.bincount(indices.ravel(), minlength=quantizer.num_embeddings)
+        shares = counts[counts > 0] / counts.sum()
+        perplexity = np.exp(-(shares * np.log(shares)).sum())
+        here = [len(set(column)) for column in indices.reshape(len(indices), -1).T]
+        lines.append(
+            (
+                name,
+                str(depth),
+                "x".join(map(str, indices.shape[1:])),
+                str(quantizer.num_embeddings),
+                f"{(counts > 0).mean():.0%}",
+                f"{perplexity:.1f}",
+                f"{np.mean(here):.1f}",
+            )
         )
-    )
-header = ("depth", "positions", "codes", "used by 500 images", "perplexity")
-display(Markdown(markdown_table(header, lines)))
+header = ("average", "depth", "positions", "codes", "used by 500 images", "perplexity")
+display(Markdown(markdown_table((*header, "different codes at a position"), lines)))
 
 # %% [markdown]
 # ## One attacked image
@@ -113,7 +121,7 @@ for panel, image, title in zip(panels, shown, titles, strict=True):
 # apart the features of clean images lie (their spread). Figures 5.8 to 5.10 of the dissertation
 # are such numbers on CIFAR-10, with no normalization printed. The two do not say the same:
 # features that are nearly equal for every image hardly change under an attack either, without
-# being robust; only the second tells. It is `nan` where every clean image has the same codes.
+# being robust; only the second tells.
 
 # %%
 lines = []

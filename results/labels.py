@@ -18,7 +18,7 @@ DEFENSE_LABELS = {
     "defense_cyclegan_3": "Cyc_3",
     "defense_cyclegan_4": "Cyc_4",
     "vqunet": "VQUNet",
-    "vqunet_literal": "VQUNet, codes averaged",
+    "vqunet_literal": "literal VQUNet",
     "non_vqunet": "non-VQUNet",
     "puvae": "PuVAE",
     "cap_gan": "CAP-GAN",

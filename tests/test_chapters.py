@@ -85,7 +85,7 @@ def test_clean_reconstructions_are_measured_by_l1(run, study):
 
 def test_features_change_under_attack_alone(run):
     rows = rows_where(run, "003.F5.8", metric="feature_change")
-    assert {row.defense for row in rows} == {"vqunet", "non_vqunet"}
+    assert {row.defense for row in rows} == {"vqunet", "vqunet_literal", "non_vqunet"}
     assert {qualifier(row, "stage") for row in rows} == {"pre"}
     assert {qualifier(row, "depth") for row in rows} == {"1", "2", "3"}
     assert all((row.value == 0) == (row.epsilon == 0) for row in rows)

@@ -270,5 +270,7 @@ def used_after_training(num_steps: int, **arguments) -> float:
 
 
 def test_algorithm_1_brings_codes_into_use_that_start_close_to_zero():
-    assert used_after_training(250) > 0.10
+    averaging_codes = used_after_training(250)
+    assert averaging_codes > 0.10
+    assert used_after_training(250, ema_source="encoder") > averaging_codes
     assert used_after_training(250, codebook_rate=0.0) < 0.05

@@ -98,13 +98,10 @@ def later_profile() -> Profile:
     }
     several_steps = dataclasses.replace(training, batch_size=50)  # after one no code has moved
     purifiers |= {
-        name: PurifierConfig(
-            name=name,
-            training=several_steps,
-            width=0.1,
-            arguments={"codes_at_once": CODES_AT_ONCE},
+        key: dataclasses.replace(
+            config, arguments={**config.arguments, "codes_at_once": CODES_AT_ONCE}
         )
-        for name in ("vqunet", "non_vqunet")
+        for key, config in shared.vq_purifiers(several_steps, width=0.1).items()
     }
     purifiers["defense_vae"] = PurifierConfig(
         name="defense_vae",
