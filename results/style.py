@@ -16,6 +16,7 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from results.files import write_atomically
 
@@ -261,6 +262,16 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
     buffer = io.BytesIO()
     with style_context():
         figure.savefig(buffer, format=file_format, dpi=DPI, metadata=metadata)
+    if file_format == "png" and not any(axes.images for axes in figure.axes):
+        return _with_palette(buffer)
+    return buffer.getvalue()
+
+
+def _with_palette(png: io.BytesIO) -> bytes:
+    """The picture in 256 colours: lines and text look the same, in a third of the bytes."""
+    buffer = io.BytesIO()
+    picture = Image.open(png).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from results import image_grids, plots
 from results.paper import printed_accuracy, table_value, text_value
@@ -277,6 +279,19 @@ def test_save_figure_writes_both_formats_under_the_identifier(tmp_path):
     png, pdf = save_figure(figure, tmp_path / "quick" / "003.F3.14_cifar10")
     assert (png.name, pdf.name) == ("003.F3.14_cifar10.png", "003.F3.14_cifar10.pdf")
     assert png.read_bytes().startswith(b"\x89PNG") and pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_curves_are_saved_in_few_colours_that_look_the_same_and_images_in_all(tmp_path):
+    figure = plots.voting_figure(voting_rows(), "t", "c")
+    png, _ = save_figure(figure, tmp_path / "curves")
+    figure.savefig(tmp_path / "all.png", dpi=figure.dpi)
+    saved, drawn = Image.open(png), Image.open(tmp_path / "all.png")
+    assert (saved.mode, drawn.mode) == ("P", "RGBA") and saved.size == drawn.size
+    difference = np.asarray(saved.convert("RGB"), "int16") - np.asarray(drawn.convert("RGB"))
+    assert np.abs(difference).mean() < 0.5
+    assert png.stat().st_size < 0.6 * (tmp_path / "all.png").stat().st_size
+    figure.axes[0].imshow(np.random.default_rng(0).random((8, 8, 3)))
+    assert Image.open(io.BytesIO(figure_bytes(figure, "png"))).mode == "RGBA"
 
 
 def test_drawing_leaves_no_global_state():
