@@ -91,6 +91,24 @@ class Purifier(CompositeModel, abc.ABC):
             A built purifier, ready to train or to purify.
         """
 
+    @classmethod
+    def narrow(cls, purifier: keras.Model) -> Self:
+        """Returns `purifier` itself, known to be of this class.
+
+        Args:
+            purifier: Any purifier.
+
+        Raises:
+            ValueError: If it is of another class.
+        """
+        if not isinstance(purifier, cls):
+            raise ValueError(
+                f"Expected a purifier of class {cls.__name__}, received {purifier.name!r} of class "
+                f"{type(purifier).__name__}. Give this key of the profile's purifiers to a "
+                f"{cls.__name__}."
+            )
+        return purifier
+
     @property
     @abc.abstractmethod
     def image_shape(self) -> tuple[int, int, int]:

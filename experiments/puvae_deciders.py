@@ -134,8 +134,7 @@ def _detectors(study: Study, target: str) -> list[MagNetDetector]:
     the reformer alone, all that the PuVAE paper uses, does not have. A rate that asks for less
     than one of the validation images asks for one.
     """
-    magnet = study.models.purifier("magnet")
-    assert isinstance(magnet, MagNet)
+    magnet = MagNet.narrow(study.models.purifier("magnet"))
     images = study.data.validation.images
     detectors: list[tuple[MagNetDetector, float]]
     if study.data.input_shape[-1] == 1:

@@ -33,8 +33,7 @@ def purified_images(study: Study, experiment: str) -> None:
     target = _target(study)
     attacked = study.sets.oblivious(target, ATTACK, study.models.puvae_plan.epsilon)
     chosen = study.one_of_each_class()
-    puvae = study.models.purifier(guard_of(study, target))
-    assert isinstance(puvae, PuVAE)
+    puvae = PuVAE.narrow(study.models.purifier(guard_of(study, target)))
     projection = _seeded(study, puvae).project(attacked[chosen])
     candidates, distances, nearest = (np.asarray(part) for part in projection)
     purified = candidates[np.arange(len(chosen)), nearest]
@@ -114,9 +113,7 @@ def _weighted(
 
     @functools.cache
     def purifier() -> PuVAE:
-        trained = study.models.train_purifier(config, recipe)
-        assert isinstance(trained, PuVAE)
-        return trained
+        return PuVAE.narrow(study.models.train_purifier(config, recipe))
 
     return row, recipe, purifier
 

@@ -115,8 +115,7 @@ def _search(study: Study, restarts: int, steps: int) -> _Setting:
 
     @functools.cache
     def make() -> Purifier:
-        trained = study.models.purifier("defense_gan")
-        assert isinstance(trained, DefenseGAN)
+        trained = DefenseGAN.narrow(study.models.purifier("defense_gan"))
         return DefenseGAN(
             trained.generator, None, num_restarts=restarts, num_steps=steps, seed=study.seed
         )
@@ -201,10 +200,10 @@ def _purification(purifier: Purifier, batch: np.ndarray) -> Callable[[], object]
 
 def _plain_pass(purifier: Purifier, batch: np.ndarray) -> Callable[[], object]:
     """PuVAE's encoder and decoder on every image as every class, and nothing else."""
-    assert isinstance(purifier, PuVAE)
-    encoder, decoder = purifier.encoder, purifier.decoder
-    copies = np.repeat(batch, purifier.num_classes, axis=0)
-    classes = np.tile(np.eye(purifier.num_classes, dtype="float32"), (len(batch), 1))
+    puvae = PuVAE.narrow(purifier)
+    encoder, decoder = puvae.encoder, puvae.decoder
+    copies = np.repeat(batch, puvae.num_classes, axis=0)
+    classes = np.tile(np.eye(puvae.num_classes, dtype="float32"), (len(batch), 1))
     images, labels = keras.Input(batch.shape[1:]), keras.Input(classes.shape[1:])
     z_mean, _ = encoder([images, labels])
     networks = keras.Model([images, labels], decoder([z_mean, labels]))

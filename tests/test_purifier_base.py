@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from defenses.defense_gan import DefenseGAN
 from defenses.phases import step_objective
 from defenses.purifier import Phase, Purifier
 from defenses.registry import get_purifier, register
@@ -100,3 +101,10 @@ def test_unknown_and_taken_names_are_explained():
 
     with pytest.raises(ValueError, match="Expected a free name"):
         register("sfl_vae")(Impostor)
+
+
+def test_narrow_names_the_class_that_was_expected():
+    purifier = two_phase()
+    assert TwoPhase.narrow(purifier) is purifier
+    with pytest.raises(ValueError, match=r"Expected a purifier of class DefenseGAN.*TwoPhase"):
+        DefenseGAN.narrow(purifier)

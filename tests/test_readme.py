@@ -104,6 +104,16 @@ def defined(dotted: str) -> bool:
     return any(getattr(member, "name", None) == names[1] for member in getattr(node, "body", []))
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_table_begins_with_a_heading(path):
+    """A blank line within a table would end it: what follows is shown as plain text."""
+    tables = re.findall(r"(?:^\|.*\n)+", page(path), re.MULTILINE)
+    assert tables
+    for table in tables:
+        first, second, *_ = [*table.splitlines(), ""]
+        assert re.fullmatch(r"\|(?: :?-+:? \|)+", second), f"no heading above: {first}"
+
+
 def test_the_resolver_knows_what_is_there():
     assert defined("defenses.sfl_vae.SFLVAE.train_step")
     assert defined("models.resnet.VARIANTS")
