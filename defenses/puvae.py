@@ -11,7 +11,11 @@ from keras import ops
 from defenses.losses import binary_cross_entropy_loss
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.purifier import Purifier
-from defenses.puvae_losses import class_cross_entropy_loss, deviation_kl_loss
+from defenses.puvae_losses import (
+    check_reduction,
+    class_cross_entropy_loss,
+    deviation_kl_loss,
+)
 from defenses.puvae_projection import Projection, project_on_classes, purified_images
 from defenses.registry import register
 from models.conditional_vae import check_networks, puvae_decoder, puvae_encoder
@@ -43,11 +47,12 @@ class PuVAE(Purifier):
 
     **Reference**: PuVAE, eqs. 11-22, Table 2 and Figures 2 and 6.
 
-    **Differs from the paper**: reductions are not printed; each loss is summed over an image and
-    averaged over the batch, without which the printed coefficient 0.01 would leave nothing of
-    the reconstruction loss. The σ_ε of eq. 13, there a variance by notation and a deviation by
-    name, is a standard deviation. Where the label enters is in ``models.conditional_vae``. The
-    optimizer is not printed; the default is Adam with rate 0.001.
+    **Differs from the paper**: reductions are not printed. The reconstruction loss is summed over
+    the pixels, without which the printed coefficient 0.01 would leave nothing of it; the
+    divergence is averaged over the latent axis, since a sum switches the latent vector off (see
+    ``kl_reduction``); all are averaged over the batch. The σ_ε of eq. 13, there a variance by
+    notation and a deviation by name, is a standard deviation. Where the label enters is in
+    ``models.conditional_vae``. The optimizer is not printed; the default is Adam with rate 0.001.
 
     Args:
         encoder: ``[images, labels]`` to ``[z_mean, z_deviation]``, from ``puvae_encoder``.
@@ -57,6 +62,9 @@ class PuVAE(Purifier):
             it, and a saved purifier does not carry it.
         reconstruction_weight: Weight λ_RC of the reconstruction loss.
         kl_weight: Weight λ_KL of the Kullback-Leibler divergence.
+        kl_reduction: ``"mean"`` or ``"sum"`` over the latent axis. With the sum and the published
+            weights the decoder comes to ignore the latent vector, and every image of a class is
+            purified to the same one.
         cross_entropy_weight: Weight λ_CE of the source classifier's cross-entropy.
         noise_scale: The σ_ε of purification, at least 0: factor on the latent noise, drawn for
             each image and class. 0 makes purification deterministic. In training it is 1. Fixed
@@ -68,7 +76,8 @@ class PuVAE(Purifier):
         **kwargs: Name and dtype, as of any model.
 
     Raises:
-        ValueError: If the networks do not fit each other or a number is out of range.
+        ValueError: If the networks do not fit each other, a number is out of range or a name
+            unknown.
     """
 
     batch_keys = ("clean", "label")
@@ -83,6 +92,7 @@ class PuVAE(Purifier):
         source_classifier: keras.Model | None = None,
         reconstruction_weight: float = PUBLISHED_WEIGHTS[0],
         kl_weight: float = PUBLISHED_WEIGHTS[1],
+        kl_reduction: str = "mean",
         cross_entropy_weight: float = PUBLISHED_WEIGHTS[2],
         noise_scale: float = 0.1,
         soft_min_temperature: float | None = None,
@@ -93,11 +103,13 @@ class PuVAE(Purifier):
         check_networks(encoder, decoder, source_classifier)
         weights = (reconstruction_weight, kl_weight, cross_entropy_weight)
         _check_numbers(weights, noise_scale, soft_min_temperature)
+        check_reduction(kl_reduction)
         self.encoder = encoder
         self.decoder = decoder
         self._source = _Untracked(source_classifier)
         self.reconstruction_weight = float(reconstruction_weight)
         self.kl_weight = float(kl_weight)
+        self.kl_reduction = kl_reduction
         self.cross_entropy_weight = float(cross_entropy_weight)
         self.noise_scale = float(noise_scale)
         self.soft_min_temperature = soft_min_temperature
@@ -114,6 +126,7 @@ class PuVAE(Purifier):
         width: float = 1.0,
         seed: int = 0,
         latent_dim: int = 32,
+        decoder_width: float | None = None,
         **arguments: Any,
     ) -> Self:
         """Builds the networks of Table 2 and the purifier on them; see the base class.
@@ -124,11 +137,14 @@ class PuVAE(Purifier):
             width: Factor on every number of maps and hidden units, not on ``latent_dim``.
             seed: Seeds weights and latent noise.
             latent_dim: Latent size.
+            decoder_width: The decoder's own factor; ``None`` is ``width``. At full size the
+                decoder has a two-hundredth of the encoder's weights.
             **arguments: Passed on to the constructor, such as ``source_classifier``.
         """
+        widths = (width, width if decoder_width is None else decoder_width)
         encoder, decoder = (
-            build(input_shape, num_classes, latent_dim=latent_dim, width=width, seed=seed)
-            for build in (puvae_encoder, puvae_decoder)
+            build(input_shape, num_classes, latent_dim=latent_dim, width=own, seed=seed)
+            for build, own in zip((puvae_encoder, puvae_decoder), widths, strict=True)
         )
         return cls(encoder, decoder, seed=LayerSeeds(seed, "puvae_latent").next(), **arguments)
 
@@ -229,7 +245,7 @@ class PuVAE(Purifier):
         logits = source(reconstructions, training=False)
 
         reconstruction = ops.mean(binary_cross_entropy_loss(images, reconstructions))
-        kl = ops.mean(deviation_kl_loss(z_mean, z_deviation))
+        kl = ops.mean(deviation_kl_loss(z_mean, z_deviation, self.kl_reduction))
         cross_entropy = ops.mean(class_cross_entropy_loss(labels, logits))
         total = self.reconstruction_weight * reconstruction + self.kl_weight * kl
         return {
@@ -279,6 +295,7 @@ class PuVAE(Purifier):
             **super().get_config(),
             "reconstruction_weight": self.reconstruction_weight,
             "kl_weight": self.kl_weight,
+            "kl_reduction": self.kl_reduction,
             "cross_entropy_weight": self.cross_entropy_weight,
             "noise_scale": self.noise_scale,
             "soft_min_temperature": self.soft_min_temperature,

@@ -11,25 +11,46 @@ from keras import ops
 
 from defenses.losses import kl_divergence_loss
 
-__all__ = ["class_cross_entropy_loss", "deviation_kl_loss"]
+__all__ = ["check_reduction", "class_cross_entropy_loss", "deviation_kl_loss"]
 
 _EXCLUDED = -1e9
+_REDUCTIONS = ("sum", "mean")
 
 
-def deviation_kl_loss(z_mean: Any, z_deviation: Any) -> Any:
-    """Twice the divergence of N(mean, deviation²) from N(0, I), summed over the latent axis.
+def deviation_kl_loss(z_mean: Any, z_deviation: Any, reduction: str = "sum") -> Any:
+    """Twice the divergence of N(mean, deviation²) from N(0, I), over the latent axis.
 
-    **Reference**: PuVAE, eq. 16: Σ (μ² + σ² − log σ² − 1), printed without the factor ½.
-    **Differs from the paper**: nothing; the sum over the latent axis is left open there.
+    **Reference**: PuVAE, eq. 16: μ² + σ² − log σ² − 1, printed without the factor ½.
+    **Differs from the paper**: nothing; whether the latent axis is summed or averaged is left open
+    there.
 
     Args:
         z_mean: Means μ, ``(batch, latent_dim)``.
         z_deviation: Standard deviations σ, positive, same shape.
+        reduction: ``"sum"`` or ``"mean"`` over the latent axis.
 
     Returns:
         ``(batch,)``, at least 0; 0 exactly where the mean is 0 and the deviation 1.
+
+    Raises:
+        ValueError: If the reduction is unknown.
     """
-    return 2.0 * kl_divergence_loss(z_mean, 2.0 * ops.log(z_deviation))
+    check_reduction(reduction)
+    summed = 2.0 * kl_divergence_loss(z_mean, 2.0 * ops.log(z_deviation))
+    return summed / z_mean.shape[-1] if reduction == "mean" else summed
+
+
+def check_reduction(reduction: str) -> None:
+    """Raises unless ``reduction`` is a name that `deviation_kl_loss` knows.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if reduction not in _REDUCTIONS:
+        raise ValueError(
+            f"Unknown reduction {reduction!r} of the divergence. Expected one of: "
+            f"{', '.join(_REDUCTIONS)}."
+        )
 
 
 def class_cross_entropy_loss(labels: Any, logits: Any) -> Any:

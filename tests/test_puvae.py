@@ -56,10 +56,11 @@ def brute_force(purifier: PuVAE, images: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------- losses
 
 
-def test_losses_are_batch_means_of_the_published_ones():
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_losses_are_batch_means_of_the_published_ones(reduction):
     purifier = small(
         source_classifier=source(), reconstruction_weight=2.0, kl_weight=0.5, seed=1,
-        cross_entropy_weight=3.0, noise_scale=0.0,
+        cross_entropy_weight=3.0, noise_scale=0.0, kl_reduction=reduction,
     )  # fmt: skip
     data = batch()
     labels = np.eye(10, dtype="float32")[data["label"].numpy()]
@@ -73,7 +74,7 @@ def test_losses_are_batch_means_of_the_published_ones():
         float(np.mean(loss))
         for loss in (
             binary_cross_entropy_loss(data["clean"], reconstructions),
-            deviation_kl_loss(z_mean, z_deviation),
+            deviation_kl_loss(z_mean, z_deviation, reduction),
             class_cross_entropy_loss(labels, source()(reconstructions, training=False)),
         )
     ]
@@ -88,6 +89,7 @@ def test_the_published_numbers_are_the_default():
     purifier = small()
     weights = purifier.reconstruction_weight, purifier.kl_weight, purifier.cross_entropy_weight
     assert weights == (0.01, 0.1, 10.0)
+    assert purifier.kl_reduction == "mean"
     assert purifier.noise_scale == 0.1
     assert purifier.num_classes == 10
     assert purifier.batch_keys == ("clean", "label")
@@ -236,6 +238,7 @@ def test_config_keeps_every_argument():
     arguments = {
         "reconstruction_weight": 2.0,
         "kl_weight": 0.5,
+        "kl_reduction": "sum",
         "cross_entropy_weight": 0.25,
         "noise_scale": 0.0,
         "soft_min_temperature": 0.1,
@@ -251,6 +254,7 @@ def test_config_keeps_every_argument():
     ("arguments", "message"),
     [
         ({"kl_weight": -1.0}, "at least 0, received reconstruction_weight"),
+        ({"kl_reduction": "max"}, "Unknown reduction 'max'"),
         ({"noise_scale": -0.1}, "noise_scale = -0.1"),
         ({"soft_min_temperature": 0.0}, "positive soft_min_temperature"),
         ({"nose_scale": 0.1}, r"Unrecognized keyword.*nose_scale"),

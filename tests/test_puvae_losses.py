@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from keras import ops
 
@@ -23,6 +24,14 @@ def test_kl_has_no_half_and_sees_deviations():
     np.testing.assert_allclose(loss, [1.636294], atol=1e-6)
     zeros, ones = np.zeros((2, 3), "float32"), np.ones((2, 3), "float32")
     np.testing.assert_array_equal(array(deviation_kl_loss(zeros, ones)), [0.0, 0.0])
+
+
+def test_kl_is_summed_or_averaged_over_the_latent_axis():
+    mean, deviation = np.array([[1.0, 0.0]]), np.array([[1.0, 0.5]])
+    averaged = array(deviation_kl_loss(mean, deviation, "mean"))
+    np.testing.assert_allclose(averaged, [1.636294 / 2], atol=1e-6)
+    with pytest.raises(ValueError, match=r"Unknown reduction 'max'.*sum, mean"):
+        deviation_kl_loss(mean, deviation, "max")
 
 
 def test_cross_entropy_counts_every_class_present_or_absent():

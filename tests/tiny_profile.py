@@ -148,7 +148,9 @@ def puvae_profile() -> Profile:
         searches=(1,),
         timed_search=(2, 2),
     )
-    guards = shared.puvae_purifiers(puvae, puvae=training, width=0.1, magnet=training)
+    guards = shared.puvae_purifiers(
+        puvae, puvae=training, width=0.1, decoder_width=0.1, magnet=training
+    )
     defense_gan = later_profile().plans["digits"].purifiers["defense_gan"]
     plan = dataclasses.replace(
         profile.plans["digits"],

@@ -94,9 +94,11 @@ def _puvae() -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
         timed_search=(4, 50),
     )
     plan = dataclasses.replace(plan, coefficients=plan.coefficients[::2])
-    guard = TrainingConfig(epochs=10, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    guard = TrainingConfig(epochs=30, batch_size=64, schedule="cosine", learning_rate=2e-3)
     magnet = TrainingConfig(epochs=20, batch_size=64, learning_rate=1e-2)
-    return plan, shared.puvae_purifiers(plan, puvae=guard, width=0.25, magnet=magnet)
+    return plan, shared.puvae_purifiers(
+        plan, puvae=guard, width=0.125, decoder_width=0.5, magnet=magnet
+    )
 
 
 def _later_purifiers() -> dict[str, PurifierConfig]:

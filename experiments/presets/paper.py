@@ -128,7 +128,9 @@ def _puvae(*, colour: bool) -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
     )
     guard = TrainingConfig(epochs=100 if colour else 50)
     magnet = TrainingConfig(epochs=100, batch_size=256)
-    return plan, shared.puvae_purifiers(plan, puvae=guard, width=1.0, magnet=magnet)
+    return plan, shared.puvae_purifiers(
+        plan, puvae=guard, width=1.0, decoder_width=1.0, magnet=magnet
+    )
 
 
 def _later_purifiers(training_images: int, *, colour: bool) -> dict[str, PurifierConfig]:

@@ -158,9 +158,13 @@ def _puvae(*, colour: bool) -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
         searches=(1, 2, 4, 8, 16, 32),
         timed_search=(20, 200),
     )
-    guard = TrainingConfig(epochs=15, train_limit=20_000, schedule="cosine")
+    guard = TrainingConfig(
+        epochs=12, batch_size=64, learning_rate=2e-3, train_limit=20_000, schedule="cosine"
+    )
     magnet = TrainingConfig(epochs=20, batch_size=256, train_limit=20_000, learning_rate=5e-3)
-    return plan, shared.puvae_purifiers(plan, puvae=guard, width=0.25, magnet=magnet)
+    return plan, shared.puvae_purifiers(
+        plan, puvae=guard, width=0.25, decoder_width=0.5, magnet=magnet
+    )
 
 
 def _later_purifiers(*, colour: bool) -> dict[str, PurifierConfig]:

@@ -125,14 +125,22 @@ def puvae_plan(
 
 
 def puvae_purifiers(
-    plan: PuVAEPlan, *, puvae: TrainingConfig, width: float, magnet: TrainingConfig
+    plan: PuVAEPlan,
+    *,
+    puvae: TrainingConfig,
+    width: float,
+    decoder_width: float,
+    magnet: TrainingConfig,
 ) -> dict[str, PurifierConfig]:
     """MagNet, and one PuVAE for each classifier as its source; "puvae" has the first."""
     first, second = plan.classifiers
+    arguments = {"kl_reduction": "mean", "decoder_width": decoder_width}
     return {
         "magnet": PurifierConfig(name="magnet", training=magnet),
         **{
-            key: PurifierConfig(name="puvae", training=puvae, width=width, source=source)
+            key: PurifierConfig(
+                name="puvae", training=puvae, width=width, source=source, arguments=arguments
+            )
             for key, source in (("puvae", first), ("puvae_other_source", second))
         },
     }
