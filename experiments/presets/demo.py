@@ -18,7 +18,7 @@ from experiments.presets import shared
 
 CUTS = (
     "Profile demo: scikit-learn digits enlarged to 28x28, 1,200 training and 100 test images; "
-    "targets A and B; purifiers at an eighth or a quarter of their widths, a few epochs each; 4 "
+    "targets A and B; purifiers at an eighth to a half of their widths, a few epochs each; 4 "
     "small voters of three families, 3 drawn; PGD 10 steps; CW 2 x 30 steps; Defense-GAN 1 x 10 "
     "steps; 40 images attacked end to end; of Table 4.1's ablations the fourth alone, two of "
     "Figure 7's three weightings."
