@@ -34,8 +34,11 @@ UNPUBLISHED = (
         f"{name}_retrained_wide_resnet"
         for name in ("vqunet", "defense_cyclegan", "sfl_vae", "defense_vae")
     ),
+    *(f"target_puvae_{letter}" for letter in "ac"),
+    *(f"target_puvae_{letter}_adversarial" for letter in "abcd"),
 )
-"""What the zoo leaves out: it holds each purifier, and the voters of SFL-VAE."""
+"""What the zoo leaves out: it holds each purifier, the voters of SFL-VAE and the classifier that
+the published PuVAE defends."""
 HEAVY_TARGETS = tuple(f"target_{name}" for name in "ABC")
 """Of Fashion-MNIST, left out too: they are ten times the size of CIFAR-10's."""
 ATTACKED_THROUGH = {"defense_gan": 100, "puvae": 500}
