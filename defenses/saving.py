@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import keras
 
-__all__ = ["CompositeModel"]
+__all__ = ["CompositeModel", "without_optimizer"]
 
 
 class CompositeModel(keras.Model):
@@ -71,11 +71,24 @@ class CompositeModel(keras.Model):
                 f"Expected a free path, received {str(path)!r}, which exists. Pass "
                 "overwrite=True to replace it."
             )
-        bare = type(self).from_config(self.get_config())
-        bare.set_weights(self.get_weights())
+        bare = without_optimizer(self)
         beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
         try:
             keras.saving.save_model(bare, beside, **arguments)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def without_optimizer(model: keras.Model) -> keras.Model:
+    """A copy with the same weights, not compiled.
+
+    Keras saves the optimizer that trained a model with it, which triples the file of one that is
+    only used from then on.
+
+    Args:
+        model: Any built model that its ``get_config`` rebuilds.
+    """
+    bare = type(model).from_config(model.get_config())
+    bare.set_weights(model.get_weights())
+    return bare

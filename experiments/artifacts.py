@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
+from defenses.saving import without_optimizer
 from experiments.reproducibility import environment_record, plain, stable_hash
 from results.files import write_atomically as write_bytes
 
@@ -101,10 +102,10 @@ def load_keras_model(path: str | Path, sha256: str | None = None) -> keras.Model
 
 
 def save_deflated(model: keras.Model, path: Path) -> None:
-    """Saves a model as a ``.keras`` file whose members are compressed, which Keras leaves out."""
+    """Saves a model, without its optimizer, as a ``.keras`` file whose members are compressed."""
     plain_path = path.with_name(f".stored-{path.name}")
     try:
-        model.save(plain_path)
+        without_optimizer(model).save(plain_path)
         with (
             zipfile.ZipFile(plain_path) as stored,
             zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as deflated,

@@ -130,6 +130,19 @@ def test_rounded_weights_deflate_to_less_and_load_bit_for_bit(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deflated.keras", "plain.keras"]
 
 
+def test_a_saved_model_carries_no_optimizer(tmp_path):
+    model = _model()
+    save_deflated(model, tmp_path / "untrained.keras")
+    model.compile("adam", "mse")
+    model.fit(np.zeros((4, 3)), np.zeros((4, 2)), verbose=0)
+    save_deflated(model, tmp_path / "trained.keras")
+    sizes = [(tmp_path / f"{name}.keras").stat().st_size for name in ("trained", "untrained")]
+    assert sizes[0] < 1.1 * sizes[1]
+    assert not keras.saving.load_model(tmp_path / "trained.keras").compiled
+    loaded = load_keras_model(tmp_path / "trained.keras")
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+
+
 def test_loader_refuses_other_formats_missing_files_and_other_bytes(tmp_path):
     path = tmp_path / "model.keras"
     with pytest.raises(ValueError, match="No model file"):
