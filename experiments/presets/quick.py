@@ -21,7 +21,7 @@ CUTS = (
     "Profile quick: targets at full size, 8 to 30 epochs; SFL-VAE 16 epochs at half (CIFAR-10) or "
     "a quarter (Fashion-MNIST) of its widths; the other purifiers at an eighth to a half, on "
     "8,000 to 20,000 images; Defense-GAN 2 x 30 steps, attacked end to end on 100 images, "
-    "Defense-VAE and Defense-CycleGAN, on CIFAR-10, on 500; Wide-ResNet-10-2 for 28-10; 6 small "
+    "Defense-VAE and Defense-CycleGAN, on CIFAR-10, on 250; Wide-ResNet-10-2 for 28-10; 6 small "
     "voters of three families, 4 or 5 epochs on 20,000 images, 3 drawn, and targets retrained on "
     "as many; KL sweep 8 epochs on 10,000 images; 1,000 test images; PGD 20 steps; CW 3 x 50 "
     "steps, 3 x 100 for PuVAE's tables; PuVAE and its classifiers at a quarter or a half, trained "
@@ -43,7 +43,7 @@ HEAVY_TARGETS = tuple(f"target_{name}" for name in "ABC")
 """Of Fashion-MNIST, left out too: they are ten times the size of CIFAR-10's."""
 ATTACKED_THROUGH = {"defense_gan": 100, "puvae": 500}
 """How many images are attacked end to end where a gradient costs much."""
-IN_COLOUR = dict.fromkeys(("defense_vae", "defense_cyclegan"), 500)
+IN_COLOUR = dict.fromkeys(("defense_vae", "defense_cyclegan"), 250)
 """The same on CIFAR-10, whose targets are the largest."""
 
 
