@@ -25,6 +25,7 @@ class Point:
         high: Upper end.
         warnings: Warnings of any row behind it.
         members: The value of each target, `{target: value}`; the key is empty without targets.
+        images: How many distinct images stand behind it, or None if its rows hold no counts.
         half_width: Half of `high - low`.
     """
 
@@ -34,6 +35,7 @@ class Point:
     high: float
     warnings: tuple[str, ...]
     members: Mapping[str, float]
+    images: int | None = None
 
     @property
     def half_width(self) -> float:
@@ -142,6 +144,10 @@ def _one_per_measurement(rows: Iterable[Row], axis: str) -> dict:
     return grouped
 
 
+def _fewest_images(rows: Iterable[Row]) -> int | None:
+    return min((n for row in rows if (n := distinct_images(row)) is not None), default=None)
+
+
 def accuracy_curves(rows: Iterable[Row]) -> list[Curve]:
     """Accuracy against epsilon, one curve per defense and decider.
 
@@ -165,11 +171,8 @@ def accuracy_curves(rows: Iterable[Row]) -> list[Curve]:
     selected = require_rows((row for row in rows if row.metric == "accuracy"), "accuracy curves")
 
     def interval(behind: list[Row], value: float) -> tuple[float, float]:
-        counts = [n for row in behind if (n := distinct_images(row)) is not None]
-        if not counts:
-            return value, value
-        images = min(counts)
-        return wilson_interval(value * images, images)
+        images = _fewest_images(behind)
+        return (value, value) if images is None else wilson_interval(value * images, images)
 
     return _curves(selected, "epsilon", interval)
 
@@ -231,7 +234,8 @@ def _curves(
             everything = [row for t in sorted(behind) for row in behind[t]]
             low, high = interval(everything, value)
             words = sorted({word for row in everything for word in warnings(row)})
-            points.append(Point(place, value, low, high, tuple(words), members))
+            images = _fewest_images(everything)
+            points.append(Point(place, value, low, high, tuple(words), members, images))
         defense, role, extra = identity
         curves.append(Curve(defense, role, dict(extra), tuple(points), tuple(incomplete)))
     return curves

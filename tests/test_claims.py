@@ -91,11 +91,12 @@ def test_an_error_measured_image_by_image_replaces_the_independent_one():
     assert "lower at 2 of 3 points (2 by more than two standard errors)" in claim.measured
 
 
-def baseline(value: float, name: str = "defense_vae", **changes):
+def baseline(value: float, name: str = "defense_vae", clean: float | None = None, **changes):
+    values = [value if clean is None else clean] + [value] * (len(EPSILONS) - 1)
     return [
-        accuracy_row(value, defense=name, classifier=t, epsilon=e, flags=f"target={t}", **changes)
+        accuracy_row(v, defense=name, classifier=t, epsilon=e, flags=f"target={t}", **changes)
         for t in "ABC"
-        for e in EPSILONS
+        for e, v in zip(EPSILONS, values, strict=True)
     ]
 
 
@@ -247,11 +248,11 @@ def test_clean_accuracy(dataset, value, verdict):
 )
 def test_framework_attack(values, others, verdict):
     whole = {"threat_model": "framework", "experiment": "003.F3.10"}
-    rows = four(chapter_rows, {"vote_bayes": [0.6] * 6})
+    rows = four(chapter_rows, {"vote_bayes": [0.8] + [0.6] * 5})
     assert chapter3.framework_attack_hurts(rows, "cifar10").verdict == "not measured"
     rows += four(chapter_rows, {"vote_bayes": values}, **whole)
     for name in ("defense_cyclegan", "defense_vae", "defense_gan"):
-        rows += four(baseline, 0.6, name) + four(baseline, others, name, **whole)
+        rows += four(baseline, 0.6, name, 0.8) + four(baseline, others, name, 0.8, **whole)
     claim = chapter3.framework_attack_hurts(rows, "cifar10")
     assert claim.verdict == verdict
     assert claim.measured.count("of 20 points") == 4
@@ -260,23 +261,41 @@ def test_framework_attack(values, others, verdict):
 
 def test_that_every_defense_is_hurt_needs_every_defense():
     rows = four(chapter_rows, {"vote_bayes": [0.6] * 6})
-    rows += four(chapter_rows, {"vote_bayes": [0.5] * 6}, threat_model="framework")
+    rows += four(chapter_rows, {"vote_bayes": [0.6] + [0.5] * 5}, threat_model="framework")
     claim = chapter3.framework_attack_hurts(rows, "cifar10")
     assert claim.verdict == "partly"
     assert "Defense-CycleGAN and Defense-VAE and Defense-GAN not measured" in claim.measured
 
 
 def test_an_attack_on_the_whole_may_be_weaker_than_on_the_target_alone():
-    rows = flat("vote_bayes", 0.6) + baseline(0.5)
-    rows += chapter_rows({"vote_bayes": [0.3] * 6}, threat_model="framework")
-    rows += baseline(0.8, threat_model="framework")
+    rows = chapter_rows({"vote_bayes": [0.9] + [0.6] * 5}) + baseline(0.5, clean=0.9)
+    whole = {"threat_model": "framework"}
+    rows += chapter_rows({"vote_bayes": [0.9] + [0.3] * 5}, **whole)
+    rows += baseline(0.8, clean=0.9, **whole)
     claim = chapter3.framework_attack_hurts(rows, "cifar10")
     assert claim.verdict == "partly"
     assert claim.measured == (
-        "SFL-VAE lower at 5 of 5 points (-30.0 on average); "
-        "Defense-VAE lower at 0 of 5 points (+30.0 on average); "
+        "SFL-VAE loses more at 5 of 5 points (+30.0 on average); "
+        "Defense-VAE loses more at 0 of 5 points (-30.0 on average); "
         "Defense-CycleGAN and Defense-GAN not measured yet"
     )
+
+
+def test_easier_images_do_not_hide_what_a_framework_attack_takes():
+    rows = baseline(0.15, "defense_gan", 0.2)
+    rows += baseline(0.18, "defense_gan", 0.3, threat_model="framework", images=100)
+    claim = chapter3.framework_attack_hurts(rows, "cifar10")
+    assert claim.measured.startswith(
+        "Defense-GAN (100 of 1,000 images) loses more at 5 of 5 points (+7.0 on average)"
+    )
+
+
+def test_framework_gain_names_the_baselines_with_fewer_images():
+    whole = {"threat_model": "framework"}
+    rows = flat("vote_bayes", 0.5, **whole) + baseline(0.3, **whole)
+    rows += baseline(0.2, "defense_gan", images=100, **whole)
+    measured = chapter3.framework_gain(rows, "cifar10").measured
+    assert measured.endswith("; on fewer images: Defense-GAN (100 of 1,000 images)")
 
 
 def test_evaluate_judges_other_data_without_printed_numbers():
