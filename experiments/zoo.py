@@ -24,12 +24,20 @@ from experiments.artifacts import (
     write_atomically,
     write_json,
 )
-from results.rows import Row, qualifier
+from results.rows import Row, qualifier, qualifiers
 
 if TYPE_CHECKING:
     from experiments.evaluation import Study
 
 ZOO = Path(__file__).resolve().parents[1] / "results" / "zoo"
+_METRICS = ("accuracy", "l1", "l2")
+_COLUMNS = (
+    "experiment", "attack", "threat_model", "epsilon", "decided_by", "setting", "metric",
+)  # fmt: skip
+_SAID = {"target", "source", "retrained"}
+"""Qualifiers of rows that a card averages over or says elsewhere."""
+_LEFT_OUT = {"tables", "kl_weight", "reconstruction"}
+"""Qualifiers of second readings of a row, and of models trained with other loss weights."""
 
 
 class _Exhibit(NamedTuple):
@@ -97,7 +105,7 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
     """Writes every trained model of a study with its card.
 
     A model of the same recipe that is there already is left as it is; its card is written
-    anew only when more has been measured.
+    anew only when more has been measured, or as much under another configuration.
 
     Args:
         study: whose models; those not trained yet are left out.
@@ -115,9 +123,11 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
         path = folder / study.dataset / f"{exhibit.name}.keras"
         card_path = path.with_suffix(".json")
         recipe_hash = reproducibility.stable_hash(exhibit.recipe)
-        measured = _measured(study, rows, exhibit.name)
-        known = _measured_before(path, card_path, recipe_hash)
-        if known is not None and known >= len(measured):
+        behind = _rows_of(study, rows, exhibit.name)
+        measured = _measured(behind)
+        rows_hash = reproducibility.stable_hash(sorted({row.config_hash for row in behind}))
+        known = _intact_card(path, card_path, recipe_hash)
+        if known is not None and not _outdated(known, measured, rows_hash):
             continue
         if known is None:
             exhibit.model()  # mends it if it is damaged
@@ -131,6 +141,7 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
             "recipe": reproducibility.plain(exhibit.recipe),
             "recipe_hash": recipe_hash,
             "sha256": file_hash(path),
+            "rows_hash": rows_hash,
             "measured": measured,
         }
         write_json(card_path, card)
@@ -158,14 +169,24 @@ def _exhibits(study: Study) -> Iterator[_Exhibit]:
             yield _Exhibit(f"{name}_retrained_{target}", "retrained", recipe, retrained)
 
 
-def _measured_before(path: Path, card_path: Path, recipe_hash: str) -> int | None:
-    """How many numbers an intact card of this recipe holds; ``None`` if there is none."""
+def _intact_card(path: Path, card_path: Path, recipe_hash: str) -> dict[str, Any] | None:
+    """The card of this recipe beside an intact model; ``None`` if there is none."""
     card = _card(card_path)
     try:
         intact = card["recipe_hash"] == recipe_hash and card["sha256"] == file_hash(path)
-        return len(card["measured"]) if intact else None
-    except (OSError, KeyError, TypeError):
+    except (OSError, KeyError):
         return None
+    return card if intact and isinstance(card.get("measured"), list) else None
+
+
+def _outdated(card: Mapping[str, Any], measured: list[dict[str, object]], rows_hash: str) -> bool:
+    """Whether a card lacks what has been measured, or was written from other measurements.
+
+    Not if less has been measured: a run of one figure takes nothing from a card. Not if the same
+    measurements gave slightly different numbers: they do on another machine.
+    """
+    more = len(measured) - len(card["measured"])
+    return more > 0 or (more == 0 and card.get("rows_hash") != rows_hash)
 
 
 def _card(path: Path) -> dict[str, Any]:
@@ -177,21 +198,39 @@ def _card(path: Path) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-def _measured(study: Study, rows: Iterable[Row], name: str) -> list[dict[str, object]]:
-    """One entry per experiment, epsilon, decider and metric: means over the targets."""
+def _measured(rows: Iterable[Row]) -> list[dict[str, object]]:
+    """One entry per experiment, epsilon, decider, setting and metric: means over the targets."""
     groups: dict[tuple, list[float]] = {}
     for row in rows:
-        if (row.dataset, row.defense, row.seed) != (study.dataset, name, study.seed):
-            continue
         decider = "target" if len(row.classifier) == 1 else row.classifier
         if qualifier(row, "retrained"):
             decider = f"retrained {decider}"
-        if "tables=" in row.flags or row.metric not in ("accuracy", "l1", "l2"):
-            continue
-        key = (row.experiment, row.attack, row.threat_model, row.epsilon, decider, row.metric)
-        groups.setdefault(key, []).append(row.value)
-    columns = ("experiment", "attack", "threat_model", "epsilon", "decided_by", "metric")
+        given = qualifiers(row).items()
+        setting = ";".join(f"{name}={value}" for name, value in given if name not in _SAID)
+        where = (row.experiment, row.attack, row.threat_model, row.epsilon, decider, setting)
+        groups.setdefault((*where, row.metric), []).append(row.value)
     return [
-        {**dict(zip(columns, key, strict=True)), "value": round(float(np.mean(values)), 4)}
+        {
+            **{name: what for name, what in zip(_COLUMNS, key, strict=True) if what != ""},
+            "value": round(float(np.mean(values)), 4),
+        }
         for key, values in sorted(groups.items())
+    ]
+
+
+def _rows_of(study: Study, rows: Iterable[Row], name: str) -> list[Row]:
+    """The rows of the purifier called `name` in the plan; none for a classifier."""
+    config = study.plan.purifiers.get(name)
+    if config is None:
+        return []
+    # Rows call purifiers that differ in their source classifier by one name. Each guards the
+    # classifiers that it was not trained with.
+    defense = config.name if config.source else name
+    return [
+        row
+        for row in rows
+        if (row.dataset, row.defense, row.seed) == (study.dataset, defense, study.seed)
+        and row.metric in _METRICS
+        and (not config.source or row.classifier != config.source)
+        and not (_LEFT_OUT & qualifiers(row).keys())
     ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from experiments import zoo
 from experiments.config import DatasetPlan
 from experiments.evaluation import Study
 from experiments.puvae_deciders import guard_of
@@ -90,6 +93,50 @@ def test_whole_magnet_counts_a_refused_attack_as_handled(run):
         found = {qualifier(row, "detectors"): row.correct for row in rows}
         reformer, whole = found[None], found["True"]
         assert whole <= reformer if epsilon == 0 else whole >= reformer
+
+
+def test_a_card_holds_one_purifiers_numbers_and_every_setting_apart(run):
+    zoo_folder = run.results_dir / "zoo/digits"
+    cards = {path.stem: json.loads(path.read_text()) for path in zoo_folder.glob("*.json")}
+    assert len(rows_where(run, "004.T3", defense="puvae", classifier="puvae_a")) == 4
+    own = cards["puvae"]["measured"]
+    assert {entry["decided_by"] for entry in own} == {"puvae_b"}
+    assert rows_where(run, "004.F7") and "004.F7" not in {entry["experiment"] for entry in own}
+    adaptive = rows_where(run, "004.F8", attack="pgd", threat_model="adaptive")
+    expected = {f"eot=2;surrogate={qualifier(row, 'surrogate')}": row.value for row in adaptive}
+    assert _values(cards["puvae"], "004.F8", "pgd", "adaptive") == pytest.approx(expected, abs=1e-4)
+    magnet = rows_where(
+        run, "004.T3", defense="magnet", attack="targeted_bim", classifier="puvae_a"
+    )
+    expected = {"detectors=True" if "detectors" in row.flags else "": row.value for row in magnet}
+    found = _values(cards["magnet"], "004.T3", "targeted_bim", "oblivious", "puvae_a")
+    assert found == pytest.approx(expected, abs=1e-4) and len(found) == 2
+
+
+def _values(card, experiment, attack, threat_model, decider="puvae_b"):
+    wanted = (experiment, attack, threat_model, decider)
+    columns = ("experiment", "attack", "threat_model", "decided_by")
+    return {
+        entry.get("setting", ""): entry["value"]
+        for entry in card["measured"]
+        if tuple(entry[column] for column in columns) == wanted
+    }
+
+
+def test_a_card_is_written_anew_when_the_same_has_been_measured_otherwise(run, study):
+    path = run.results_dir / "zoo/digits/puvae.json"
+    written = path.read_text()
+
+    def publish(**changes):
+        path.write_text(json.dumps({**json.loads(written), **changes}))
+        before = path.read_text()
+        assert zoo.publish(study, run.results_dir / "zoo") == []
+        return path.read_text() != before
+
+    more = [*json.loads(written)["measured"], {}]
+    assert not publish() and not publish(measured=more, rows_hash="other")
+    assert publish(rows_hash="other") and path.read_text() == written
+    assert publish(measured=[]) and path.read_text() == written
 
 
 def test_times_are_measured_and_the_floor_is_one_plain_pass(run):
