@@ -1,6 +1,6 @@
 """Is it short training, or the reading of the divergence, that decides PuVAE's numbers on MNIST?
 
-    python benchmarks/puvae_trainings.py artifacts/longer
+    python benchmarks/puvae_trainings.py artifacts/trainings
 
 Trains classifier B for 20 epochs on all training images, as `paper` does, in place of 6 epochs on
 20,000, at the width of `quick`; and PuVAE as long, in place of 12 epochs on 20,000, or with a

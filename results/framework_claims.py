@@ -75,10 +75,10 @@ def framework_attack_hurts(rows: Iterable[Row], dataset: str) -> Claim:
 
 
 def _changes(pairs: Iterable[Pair]) -> list[float]:
-    """The gains under attack in points, less the gain that the images alone make."""
+    """The gains under attack in points, less the one without; none where that is missing."""
     gains = {pair.epsilon: pair.gain for pair in pairs}
-    unattacked = gains.pop(0.0, 0.0)
-    return [points(gain - unattacked) for gain in gains.values()]
+    unattacked = gains.pop(0.0, None)
+    return [] if unattacked is None else [points(gain - unattacked) for gain in gains.values()]
 
 
 def _change(changes: Mapping[tuple[str, str], list[float]], defense: str, counts: str) -> str:

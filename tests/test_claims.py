@@ -290,6 +290,13 @@ def test_easier_images_do_not_hide_what_a_framework_attack_takes():
     )
 
 
+def test_without_unattacked_images_a_framework_attack_is_not_judged():
+    rows = baseline(0.5) + baseline(0.3, threat_model="framework")
+    attacked = [row for row in rows if row.epsilon > 0]
+    assert chapter3.framework_attack_hurts(rows, "cifar10").verdict != "not measured"
+    assert chapter3.framework_attack_hurts(attacked, "cifar10").verdict == "not measured"
+
+
 def test_framework_gain_names_the_baselines_with_fewer_images():
     whole = {"threat_model": "framework"}
     rows = flat("vote_bayes", 0.5, **whole) + baseline(0.3, **whole)
