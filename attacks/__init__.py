@@ -1,7 +1,7 @@
 """Attacks: frozen hyper-parameters, called on a model, images, labels and a budget.
 
-Images are float32 NHWC in [0, 1], labels integers, models end in logits. Nothing here knows of
-defenses: a defended classifier is attacked like any other model.
+Images are float32 NHWC in [0, 1], labels integers, models end in logits. The attacks are
+independent of the defenses: a defended classifier is attacked like any other model.
 """
 
 from __future__ import annotations

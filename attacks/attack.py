@@ -1,4 +1,4 @@
-"""The base class of every attack: checked input, batching, and what is promised of the result."""
+"""The base class of every attack: checks of arguments and results, and batching."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def project(
 ) -> np.ndarray:
     """Clips adversarial images to the epsilon ball around the images and to [0, 1].
 
-    What lies inside already comes back bit for bit.
+    Images that lie inside already are returned bit for bit.
 
     Args:
-        images: `(batch, height, width, channels)` float32 in [0, 1].
-        adversarial_images: the same shape.
-        epsilon: radius of the ball.
-        norm: `"linf"` or `"l2"`.
+        images: ``(batch, height, width, channels)`` float32 in [0, 1].
+        adversarial_images: Float array of the same shape, any range.
+        epsilon: Radius of the ball.
+        norm: ``"linf"`` or ``"l2"``.
 
     Returns:
         float32 array of the same shape in [0, 1].
@@ -54,20 +54,20 @@ def project(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attack(abc.ABC):
-    """Frozen hyper-parameters that, called on a model and images, give adversarial images.
+    """Frozen hyper-parameters; a call with a model and images returns adversarial images.
 
-    A subclass sets `name` and writes `_perturb`. It need not be trusted: whatever it returns is
-    clipped to the budget and to [0, 1], a result that is not finite is an error, and so is an
-    attack that changed nothing, for that reads as perfect robustness.
+    A subclass sets ``name`` and implements ``_perturb``. Its result is clipped to the budget and to
+    [0, 1]; a result that is not finite is an error, and so is an attack that changed nothing, since
+    that would count as perfect robustness.
 
-    **Reference**: threat model and notation of the dissertation, ch. 2.2.
+    **Reference**: Dissertation, ch. 2.2, threat model and notation.
 
-    **Differs from the paper**: the true label is always used. CleverHans, left alone, uses the
-    model's own prediction, which is weaker on images the model already gets wrong.
+    **Differs from the paper**: the true label is always used. CleverHans by default uses the
+    model's own prediction, which is weaker on images that the model misclassifies.
 
     Args:
-        norm: `"linf"` (largest change of a pixel) or `"l2"` (Euclidean length of the change):
-            the norm in which `epsilon` is measured.
+        norm: ``"linf"`` (largest change of a pixel) or ``"l2"`` (Euclidean length of the change):
+            the norm in which ``epsilon`` is measured.
     """
 
     name: ClassVar[str] = "attack"
@@ -92,12 +92,13 @@ class Attack(abc.ABC):
         """Returns adversarial images for one batch.
 
         Args:
-            victim: maps images to logits.
-            images: `(batch, height, width, channels)` float32 in [0, 1].
-            labels: `(batch,)` int64, the labels to lead away from, or towards if `targeted`.
-            epsilon: the budget, above 0.
-            targeted: whether `labels` are targets.
-            seed: seed for whatever is drawn at random in this batch.
+            victim: The attacked model, images to logits.
+            images: ``(batch, height, width, channels)`` float32 in [0, 1].
+            labels: ``(batch,)`` int64: true labels, or labels to be predicted instead if
+                ``targeted``.
+            epsilon: The budget in ``norm``, above 0.
+            targeted: Whether ``labels`` are to be predicted, not avoided.
+            seed: Seed of all random draws in this batch.
         """
 
     def __call__(
@@ -113,28 +114,29 @@ class Attack(abc.ABC):
         progress: Callable[[int], None] | None = None,
         require_change: bool = True,
     ) -> np.ndarray:
-        """Returns adversarial images within `epsilon` of `images`.
+        """Returns adversarial images within ``epsilon`` of ``images``.
 
         Args:
-            model: a classifier that returns logits (or log-probabilities).
-            images: `(num_images, height, width, channels)` float32 in [0, 1].
-            labels: `(num_images,)` integers, the true labels.
-            epsilon: the budget in [0, 1] (for `"l2"`: at least 0); 0 returns the images
-                unchanged. None, for Carlini-Wagner only: the minimal perturbation itself.
-            target_labels: `(num_images,)` integers to be predicted instead; None: any other label.
-            seed: two calls with the same arguments return the same images. Random starts are
-                drawn per batch, so they depend on `batch_size` too.
-            batch_size: images per batch, 128 by default.
-            progress: called with the number of images done so far, up to `num_images`.
-            require_change: whether an attack that changed no image at all is an error. False only
-                for sets so small that the attack may rightly find nothing.
+            model: A classifier that returns logits (or log-probabilities).
+            images: ``(num_images, height, width, channels)`` float32 in [0, 1].
+            labels: ``(num_images,)`` integers, the true labels.
+            epsilon: The budget in [0, 1] (for ``"l2"``: at least 0); 0 returns the images
+                unchanged. ``None``, for Carlini-Wagner only, is the minimal perturbation.
+            target_labels: ``(num_images,)`` integers to be predicted instead; ``None`` is any other
+                label.
+            seed: Non-negative; equal arguments give equal images. Random starts are drawn per
+                batch, so they depend on ``batch_size`` too.
+            batch_size: Images per batch, 128 by default.
+            progress: Called with the number of images done so far, up to ``num_images``.
+            require_change: Whether an attack that changed no image is an error. Use False only for
+                sets so small that finding nothing is plausible.
 
         Returns:
-            float32 array of the shape of `images`, in [0, 1], within `epsilon` of `images`.
+            float32 array of the shape of ``images``, in [0, 1], within ``epsilon`` of ``images``.
 
         Raises:
-            ValueError: if an argument is not as described above.
-            AttackFailedError: if the model has no usable gradient, returns probabilities, or the
+            ValueError: If an argument is not as described above.
+            AttackFailedError: If the model has no usable gradient, returns probabilities, or the
                 attack changed none of the images it should have changed.
         """
         curve = self.curve(
@@ -163,21 +165,16 @@ class Attack(abc.ABC):
         progress: Callable[[int], None] | None = None,
         require_change: bool = True,
     ) -> dict[float | None, np.ndarray]:
-        """Returns adversarial images for each epsilon, as calls with each of them would.
+        """Returns adversarial images for each epsilon, equal to those of single calls.
+
+        The other arguments are those of a call; ``progress`` counts up to ``num_images`` once.
 
         Args:
-            model: see `__call__`, as for all arguments but the next.
-            images: see `__call__`.
-            labels: see `__call__`.
-            epsilons: the budgets.
-            target_labels: see `__call__`.
-            seed: see `__call__`.
-            batch_size: see `__call__`.
-            progress: see `__call__`; it too counts up to `num_images`.
-            require_change: see `__call__`.
+            epsilons: Budgets, each as ``epsilon`` of a call.
+
 
         Returns:
-            A dict from epsilon to adversarial images.
+            A dict from epsilon to adversarial images, as a call returns them.
         """
         for epsilon in epsilons:
             check_epsilon(epsilon, self.norm, self.name, self.allows_native_epsilon)
@@ -195,7 +192,7 @@ class Attack(abc.ABC):
         return {e: crafted[e] if e in crafted else job.images.copy() for e in epsilons}
 
     def config(self) -> dict[str, Any]:
-        """Returns the attack's name and hyper-parameters, plain values fit for hashing."""
+        """Returns the attack's name and hyper-parameters, as plain values suitable for hashing."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
     def num_gradients(self) -> int:
@@ -203,7 +200,7 @@ class Attack(abc.ABC):
         return 1
 
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
-        """Looks at the model before it is attacked; whatever this draws does not matter."""
+        """Checks the model before the attack; the attack is reseeded afterwards."""
         job.check_labels(victim.check(job))
 
     def _craft(
@@ -213,7 +210,7 @@ class Attack(abc.ABC):
         epsilons: Sequence[float | None],
         reseed: Callable[[int], None],
     ) -> dict[float | None, np.ndarray]:
-        """Returns what `_perturb` makes of each batch for each epsilon, unchecked."""
+        """Returns the unchecked results of ``_perturb`` for each epsilon, batch by batch."""
         crafted: dict[float | None, np.ndarray] = {}
         for index, epsilon in enumerate(epsilons):
             adversarial = np.empty_like(job.images)
@@ -236,11 +233,11 @@ class Attack(abc.ABC):
     def _starting_points(
         self, victim: AttackedModel, job: Job, epsilon: float | None
     ) -> np.ndarray:
-        """Returns where the search began, to tell a step from a random start."""
+        """Returns the images the search starts from, to tell its steps from a random start."""
         return job.images
 
     def _bounded(self, job: Job, adversarial: np.ndarray, epsilon: float | None) -> np.ndarray:
-        """Returns the images clipped to budget and range, or raises if they are not numbers."""
+        """Returns the images clipped to budget and range; raises if they are not finite."""
         if not np.isfinite(adversarial).all():
             raise AttackFailedError.not_finite(self.name)
         radius = np.inf if epsilon is None else epsilon
@@ -253,7 +250,7 @@ class Attack(abc.ABC):
         crafted: dict[float | None, np.ndarray],
         reseed: Callable[[int], None],
     ) -> None:
-        """Raises if no image that was still to be led astray has moved."""
+        """Raises if none of the images that were not yet adversarial has changed."""
         fooled: np.ndarray | None = None
         for epsilon, adversarial in crafted.items():
             moved = np.abs(adversarial - self._starting_points(victim, job, epsilon))
@@ -269,7 +266,7 @@ class Attack(abc.ABC):
 
 
 def require_field(attack: Attack, field: str, holds: bool, expected: str) -> None:
-    """Raises a `ValueError` naming the field unless the condition holds."""
+    """Raises a ValueError naming the field unless the condition holds."""
     if not holds:
         raise ValueError(
             f"Expected {field} of {attack.name} to be {expected}, "

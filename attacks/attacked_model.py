@@ -1,4 +1,4 @@
-"""What an attack sees of a model: one stable callable, fixed batch shapes, seeded randomness."""
+"""The attacked model: one stable callable, fixed batch shapes, seeded randomness."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from attacks.validation import AttackFailedError, Job, check_logits
 class AttackedModel:
     """One stable callable from images to logits per model, shared by all attacks on it.
 
-    CleverHans and TensorFlow retrace for every new callable they are given, so each model gets
-    one, for as long as it lives. The model itself is referenced weakly: attacking a model does
-    not keep it alive.
+    CleverHans and TensorFlow retrace for every new callable they are given, so each model has one
+    during its lifetime. It holds a weak reference: attacking a model does not keep it in memory.
 
     Args:
-        model: a classifier that maps `(batch, height, width, channels)` images in [0, 1] to
-            `(batch, classes)` logits.
+        model: A classifier that maps ``(batch, height, width, channels)`` images in [0, 1] to
+            ``(batch, classes)`` logits.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -33,14 +32,14 @@ class AttackedModel:
         self.compiled: dict[Any, Any] = {}
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns the `(batch, classes)` logits of the model in inference mode."""
+        """Returns the ``(batch, classes)`` logits of the model in inference mode."""
         model = self._model()
         if model is None:
             raise ReferenceError("The attacked model no longer exists; keep a reference to it.")
         return model(images, training=False)
 
     def predict(self, images: np.ndarray, batch_size: int) -> np.ndarray:
-        """Returns the `(num_images, classes)` logits, computed batch by batch."""
+        """Returns the ``(num_images, classes)`` logits, computed batch by batch."""
         logits = [
             self._predict(tf.constant(images[rows])).numpy()[:count]
             for _, count, rows in padded_batches(len(images), batch_size)
@@ -48,9 +47,9 @@ class AttackedModel:
         return np.concatenate(logits)
 
     def check(self, job: Job) -> int:
-        """Returns the number of classes, after one look at what the model returns for a batch.
+        """Returns the number of classes, after a check of the logits of one batch.
 
-        Uncompiled: for one batch, tracing would take longer.
+        Runs uncompiled: for one batch, tracing would take longer.
         """
         if self.num_classes is None:
             batch = job.images[: job.batch_size]
@@ -64,20 +63,20 @@ _attacked_models: weakref.WeakKeyDictionary[keras.Model, AttackedModel] = (
 
 
 def attacked_model(model: keras.Model) -> AttackedModel:
-    """Returns the one `AttackedModel` of a model, made at the first call."""
+    """Returns the only ``AttackedModel`` of a model, made at the first call."""
     if model not in _attacked_models:
         _attacked_models[model] = AttackedModel(model)
     return _attacked_models[model]
 
 
 def padded_batches(num_images: int, batch_size: int) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yields `(start, count, rows)`: batches of one size, the last one filled by wrapping round.
+    """Yields ``(start, count, rows)``: batches of one size, the last one filled up from the start.
 
-    A batch of a new size would be traced anew. Only the first `count` rows are asked for.
+    A batch of a new size would be traced again. Only the first ``count`` rows are results.
 
     Args:
-        num_images: number of images, at least 1.
-        batch_size: rows per batch; fewer where there are fewer images.
+        num_images: Number of images, at least 1.
+        batch_size: Rows per batch; fewer where there are fewer images.
     """
     size = min(batch_size, num_images)
     for start in range(0, num_images, size):
@@ -85,24 +84,24 @@ def padded_batches(num_images: int, batch_size: int) -> Iterator[tuple[int, int,
 
 
 def batch_seed(seed: int, start: int) -> int:
-    """Returns the seed of the batch that begins at image `start`, in [0, 2**31)."""
+    """Returns the seed of the batch that begins at image ``start``, in [0, 2**31)."""
     return int(np.random.SeedSequence([seed, start]).generate_state(1)[0] >> 1)
 
 
 @contextlib.contextmanager
 def repeatable_randomness(model: keras.Model, seed: int) -> Iterator[Callable[[int], None]]:
-    """Yields a function that reseeds a random model, and puts its generators back at the end.
+    """Yields a function that reseeds a random model, and restores its generators at the end.
 
-    A purifier that samples takes its noise from attached `keras.random.SeedGenerator`s. Without
-    this, an attack on it would depend on how often the purifier was called before.
+    A purifier that samples takes its noise from attached ``keras.random.SeedGenerator`` objects.
+    Without reseeding, the result of an attack would depend on earlier calls of the purifier.
 
     Args:
-        model: the attacked model; its seed generators' states are saved and restored.
-        seed: seed of the attack.
+        model: The attacked model; its seed generators' states are saved and restored.
+        seed: Seed of the attack, from which that of each batch is derived.
 
     Returns:
-        A context whose value is `reseed(start)`, to be called before the batch that begins at
-        image `start`.
+        A context whose value is ``reseed(start)``, to be called before the batch that begins at
+        image ``start``.
     """
     states = [v for v in model.variables if v.name == "seed_generator_state"]
     saved = [keras.ops.convert_to_numpy(state) for state in states]
@@ -120,13 +119,13 @@ def repeatable_randomness(model: keras.Model, seed: int) -> Iterator[Callable[[i
 
 @contextlib.contextmanager
 def missing_gradients_explained(attack_name: str) -> Iterator[None]:
-    """Turns TensorFlow's error for an operation without a gradient into one that says what to do.
+    """Replaces TensorFlow's error for an operation without a gradient by one that says what to do.
 
     Args:
-        attack_name: name of the attack.
+        attack_name: Name of the attack, for the message.
 
     Raises:
-        AttackFailedError: if the block meets an operation that does not differentiate.
+        AttackFailedError: If the block meets an operation that does not differentiate.
     """
     try:
         yield

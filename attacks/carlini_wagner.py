@@ -1,4 +1,4 @@
-"""Carlini and Wagner's L2 attack: the smallest change that a classifier gets wrong."""
+"""Carlini and Wagner's L2 attack: the smallest change that is misclassified."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ _EPSILON_MODES = ("rescale", "clip")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MinimalAttack(Attack, abc.ABC):
-    """An attack that finds a small perturbation by itself, and is scaled to a budget afterwards.
+    """An attack that minimises the perturbation and is scaled to a budget afterwards.
 
     One run of the search serves a whole accuracy-epsilon curve.
 
-    **Reference**: the dissertation draws Carlini-Wagner against epsilon (ch. 3.4.3) without
-    saying what epsilon does to an attack that has none.
+    **Reference**: Dissertation, ch. 3.4.3, which plots Carlini-Wagner against epsilon without
+    saying what epsilon means for an attack that has none.
 
-    **Differs from the paper**: so a rule is chosen. `"rescale"`, the default, stretches or
-    shrinks each perturbation to length epsilon, which keeps the meaning of the axis; beyond the
-    native length it is an amplified Carlini-Wagner perturbation, no longer a minimal one.
-    `"clip"` cuts it to the ball and leaves it alone once it fits, so that the curve becomes flat.
+    **Differs from the paper**: the meaning of epsilon is chosen here. ``"rescale"``, the default,
+    stretches or shrinks each perturbation to length epsilon, so every point of the curve has that
+    budget; beyond the minimal length it is an amplified perturbation, no longer a minimal one.
+    ``"clip"`` projects it on the ball and keeps it unchanged once it fits, so that the curve
+    becomes flat.
 
     Args:
-        norm: norm of epsilon; the perturbation itself is minimal in L2 in either case.
-        epsilon_mode: `"rescale"` or `"clip"`.
+        norm: ``"linf"`` or ``"l2"``, of epsilon; the perturbation is minimal in L2 in either case.
+        epsilon_mode: ``"rescale"`` or ``"clip"``.
     """
 
     allows_native_epsilon: ClassVar[bool] = True
@@ -58,25 +59,17 @@ class MinimalAttack(Attack, abc.ABC):
         progress: Callable[[int], None] | None = None,
         require_change: bool = True,
     ) -> np.ndarray:
-        """Returns the adversarial images nearest to `images`; a call with epsilon None.
+        """Returns the adversarial images nearest to ``images``; a call with epsilon ``None``.
 
-        Args:
-            model: see `Attack.__call__`, as for all arguments.
-            images: see there.
-            labels: see there.
-            target_labels: see there.
-            seed: see there.
-            batch_size: see there.
-            progress: see there.
-            require_change: see there.
+        The arguments are those of a call.
 
         Returns:
-            float32 array of the shape of `images`, in [0, 1]. Images that need no change, and
-            images for which nothing was found, come back as they were.
+            float32 array of the shape of ``images``, in [0, 1]. Images that need no change, and
+            images for which no adversarial image was found, are returned unchanged.
 
         Raises:
-            ValueError: see `Attack.__call__`.
-            AttackFailedError: see `Attack.__call__`.
+            ValueError: If an argument is not valid.
+            AttackFailedError: If the model cannot be attacked, or no image changed.
         """
         return self(
             model,
@@ -122,7 +115,7 @@ class MinimalAttack(Attack, abc.ABC):
         return self._scaled(images, self._minimal(victim, job, lambda start: None), epsilon)
 
     def _scaled(self, images: np.ndarray, native: np.ndarray, epsilon: float | None) -> np.ndarray:
-        """Returns the native result fitted to a budget."""
+        """Returns the minimal result scaled or clipped to a budget."""
         if epsilon is None:
             return native
         if self.epsilon_mode == "clip":
@@ -138,14 +131,14 @@ class MinimalAttack(Attack, abc.ABC):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagner(MinimalAttack):
-    """Minimises the L2 change plus c times the margin by which the classifier is still right.
+    """Minimises the L2 change plus c times the margin by which the true class still leads.
 
-    Every image has its own constant, its own Adam state and its own place in the search, so the
-    result does not depend on which images share a batch. Images whose loss no longer falls go on
-    to their next constant at once, and finished images make room for waiting ones, so the
-    compiled loop always works on a full batch.
+    Every image has its own constant, Adam state and step of the search, so the result does not
+    depend on which images share a batch. Images whose loss no longer falls proceed to their next
+    constant at once, and finished images are replaced by waiting ones, so the compiled loop always
+    works on a full batch.
 
-    **Reference**: Carlini and Wagner 2017, sec. V and VI; dissertation, ch. 2.2 and 3.4.3.
+    **Reference**: Carlini and Wagner 2017, sec. V and VI; Dissertation, ch. 2.2 and 3.4.3.
 
     **Differs from the paper**: early abort acts per image, not per batch. Black and white pixels
     start 0.0005 inside the range, not 5e-7, so that they can move from the first step (with 100
@@ -156,16 +149,28 @@ class CarliniWagner(MinimalAttack):
     which is not always the nearest.
 
     Args:
-        norm: norm of epsilon.
-        epsilon_mode: `"rescale"` or `"clip"`.
-        confidence: kappa, the margin of logits by which the wrong class must win, also in the
+        norm: ``"linf"`` or ``"l2"``, of epsilon.
+        epsilon_mode: ``"rescale"`` or ``"clip"``; see ``MinimalAttack``.
+        confidence: Kappa, the margin of logits by which the wrong class must win, also in the
             test of success.
-        learning_rate: of Adam, in tanh space.
-        binary_search_steps: number of constants tried.
+        learning_rate: Rate of Adam, in tanh space.
+        binary_search_steps: Number of constants tried.
         max_iterations: Adam steps for each constant.
-        initial_const: first constant c; tenfold until a success, then bisected.
-        abort_early: whether to leave a constant when the loss has not fallen by 0.01 % within a
-            tenth of `max_iterations`.
+        initial_const: First constant c; tenfold until a success, then bisected.
+        abort_early: Whether to stop with a constant when the loss has not fallen by 0.01 % within a
+            tenth of ``max_iterations``.
+
+    Example:
+        import numpy as np
+        from attacks.carlini_wagner import CarliniWagner
+        from models.classifiers import classifier_a
+
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        images = np.random.default_rng(0).random((4, 28, 28, 1), dtype="float32")
+        labels = np.argmax(classifier(images), axis=1)
+        attack = CarliniWagner(initial_const=1.0, max_iterations=100)
+        nearest = attack.minimal_perturbation(classifier, images, labels)
+        int(np.sum(np.argmax(classifier(nearest), axis=1) == labels))  # 0
     """
 
     name: ClassVar[str] = "carlini_wagner"
@@ -188,7 +193,7 @@ class CarliniWagner(MinimalAttack):
     def _minimal(
         self, victim: AttackedModel, job: Job, reseed: Callable[[int], None]
     ) -> np.ndarray:
-        """Returns the results of all searches; finished ones make room for waiting images."""
+        """Returns the results of all searches; finished ones are replaced by waiting images."""
         reseed(0)
         search = self._compiled(victim, job)
         logits = victim.predict(job.images, job.batch_size)
@@ -234,7 +239,7 @@ class CarliniWagner(MinimalAttack):
 
 
 def check_search_fields(attack: Any) -> None:
-    """Raises a `ValueError` unless the six settings of the search make sense."""
+    """Raises a ValueError unless the six settings of the search are in range."""
     require_field(attack, "confidence", attack.confidence >= 0.0, "at least 0")
     for field in ("learning_rate", "initial_const"):
         require_field(attack, field, getattr(attack, field) > 0.0, "above 0")

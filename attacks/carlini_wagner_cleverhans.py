@@ -1,4 +1,4 @@
-"""CleverHans v4's Carlini-Wagner attack, made to run under Keras 3 and otherwise untouched."""
+"""CleverHans v4's Carlini-Wagner attack, adapted to Keras 3 and otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -17,31 +17,43 @@ from attacks.validation import Job
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerCleverHans(MinimalAttack):
-    """CleverHans v4's `CarliniWagnerL2`, for comparison; figures use `CarliniWagner`.
+    """CleverHans v4's ``CarliniWagnerL2``, for comparison; figures use ``CarliniWagner``.
 
-    It is the implementation whose predecessor the papers ran. Its flaws are kept: the constant
-    is broadcast over the pixels and, in grey images, over the batch, so that its effective value
-    is height * width * batch times `initial_const` and results depend on the batch size; it grows
-    tenfold after successes too; confidence does not enter the test of success.
+    The papers used its predecessor. Its flaws are kept: the constant is broadcast over the pixels
+    and, in grey images, over the batch, so that its effective value is height * width * batch times
+    ``initial_const`` and results depend on the batch size; it grows tenfold after successes too;
+    confidence does not enter the test of success.
 
-    **Reference**: Carlini and Wagner 2017; CleverHans 4.0.0, `carlini_wagner_l2`.
+    **Reference**: Carlini and Wagner 2017; CleverHans 4.0.0, ``carlini_wagner_l2``.
 
-    **Differs from the paper**: as told above. What the adapter does: it gives the class a Keras 3
-    Adam behind the old interface (`optimizer.variables()` as a method, without the learning rate,
-    which the class would set to zero); it passes each batch its own labels and says in so many
-    words whether they are targets, since the class takes any labels for targets; it hands colour
-    images over one at a time, since other batch sizes do not broadcast; and it returns images
-    unchanged that the model already gets wrong.
+    **Differs from the paper**: as described above. The adapter gives the class a Keras 3 Adam
+    behind the old interface (``optimizer.variables()`` as a method, without the learning rate,
+    which the class would set to zero); passes each batch its own labels and states whether they are
+    targets, since the class treats any labels as targets; passes colour images one at a time, since
+    other batch sizes do not broadcast; and returns images unchanged that are adversarial from the
+    start.
 
     Args:
-        norm: norm of epsilon.
-        epsilon_mode: `"rescale"` or `"clip"`.
-        confidence: of CleverHans.
-        learning_rate: of CleverHans.
-        binary_search_steps: of CleverHans.
-        max_iterations: of CleverHans.
-        initial_const: of CleverHans.
-        abort_early: of CleverHans; acts on the loss of the whole batch.
+        norm: ``"linf"`` or ``"l2"``, of epsilon.
+        epsilon_mode: ``"rescale"`` or ``"clip"``; see ``MinimalAttack``.
+        confidence: Margin of logits by which the wrong class must win, in the loss only.
+        learning_rate: Rate of Adam, in tanh space.
+        binary_search_steps: Number of constants tried.
+        max_iterations: Adam steps for each constant.
+        initial_const: First constant.
+        abort_early: Whether to stop with a constant when the loss of the whole batch stalls.
+
+    Example:
+        import numpy as np
+        from attacks.carlini_wagner_cleverhans import CarliniWagnerCleverHans
+        from models.classifiers import classifier_a
+
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        images = np.random.default_rng(0).random((4, 28, 28, 1), dtype="float32")
+        labels = np.argmax(classifier(images), axis=1)
+        attack = CarliniWagnerCleverHans(learning_rate=0.05, max_iterations=20)
+        nearest = attack.minimal_perturbation(classifier, images, labels)
+        int(np.sum(np.argmax(classifier(nearest), axis=1) == labels))  # 0
     """
 
     name: ClassVar[str] = "carlini_wagner_cleverhans"
@@ -81,7 +93,7 @@ class CarliniWagnerCleverHans(MinimalAttack):
         return results
 
     def _cleverhans(self, victim: AttackedModel, targeted: bool) -> CarliniWagnerL2:
-        """Returns CleverHans' object for a model; one each, for it holds the compiled gradient."""
+        """Returns CleverHans' object for a model, kept because it holds the compiled gradient."""
         key = (self, targeted)
         if key not in victim.compiled:
             attack = CarliniWagnerL2(
@@ -100,10 +112,10 @@ class CarliniWagnerCleverHans(MinimalAttack):
 
 
 class _LegacyAdam:
-    """Keras 3's Adam as CleverHans expects it: `variables()` are the ones it may set to zero.
+    """Keras 3's Adam as CleverHans expects it: ``variables()`` are the ones it may set to zero.
 
-    Those are the moments and the count of iterations, not the learning rate: with that at zero
-    the attack runs, changes nothing, and any model looks robust.
+    Those are the moments and the count of iterations, not the learning rate: at rate zero the
+    attack runs, changes nothing, and any model looks robust.
     """
 
     def __init__(self, learning_rate: float) -> None:
@@ -118,7 +130,7 @@ class _LegacyAdam:
         return [v for v in self._adam.variables if v.name != "learning_rate"]
 
     def apply_gradients(self, pairs: list[tuple[tf.Tensor, tf.Variable]]) -> None:
-        """Takes one step; a new variable, one per batch, gets a new optimizer."""
+        """Takes one step; each new variable (one per batch) gets a new optimizer."""
         variable = pairs[0][1]
         if self._adam is None or variable is not self._variable:
             self._adam = tf.keras.optimizers.Adam(self._learning_rate)

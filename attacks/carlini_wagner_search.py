@@ -1,8 +1,8 @@
 """The compiled inner loop of Carlini and Wagner's attack, with a separate search for every image.
 
-A batch is a set of independent searches. Each has its constant c, its bounds, its Adam moments
-and its own count of iterations; when one is over it starts its next constant within the same
-loop, while its neighbours go on with theirs.
+A batch is a set of independent searches. Each has its constant c, its bounds, its Adam moments and
+its own count of iterations; when one has finished a constant it starts the next within the same
+loop, while the others continue.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from attacks.validation import AttackFailedError
 
 # Keeps atanh finite for pixels that are exactly 0 or 1. The authors' own code has 0.999999, which
 # leaves such pixels so flat a tanh that Adam needs a hundred steps and more to move them; early
-# abort often comes first. Here they start at 0.0005 and 0.9995, where they move at once.
+# abort often comes first. Here they start at 0.0005 and 0.9995 and move from the first step.
 _TANH_MARGIN = 0.999
 _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 _NO_UPPER_BOUND = 1e10
-# Iterations between two visits to Python, where finished images make room for waiting ones.
+# Iterations of the compiled loop before finished images are replaced by waiting ones.
 _ITERATIONS_PER_CALL = 25
 
 
 class State(NamedTuple):
     """The searches of one batch; every field has the batch as its first axis.
 
-    Image-shaped: `images` (clean), `start` (clean, in tanh space), `modifier` (added to it),
-    `momentum` and `velocity` (Adam), `best_images`. The rest are scalars per image.
+    Image-shaped: ``images`` (clean), ``start`` (clean, in tanh space), ``modifier`` (added to it),
+    ``momentum`` and ``velocity`` (Adam), ``best_images``. The rest are scalars per image.
     """
 
     images: tf.Tensor
@@ -56,22 +56,22 @@ class Search:
     """Runs the searches of one model under one set of settings, without retracing.
 
     **Reference**: Carlini and Wagner 2017, sec. V-C and VI-A: minimise
-    `||x' - x||^2 + c * max(z_y - max_{j != y} z_j, -kappa)` over w with `x' = (tanh(w) + 1) / 2`;
-    for a target t the margin is `max_{j != t} z_j - z_t`.
+    ``||x' - x||^2 + c * max(z_y - max_{j != y} z_j, -kappa)`` over w with
+    ``x' = (tanh(w) + 1) / 2``; for a target t the margin is ``max_{j != t} z_j - z_t``.
 
-    **Differs from the paper**: see `CarliniWagner`. A constant offset of the margin term (here it
-    is `max(margin + kappa, 0)`) changes neither gradient nor minimum.
+    **Differs from the paper**: see ``CarliniWagner``. A constant offset of the margin term (here it
+    is ``max(margin + kappa, 0)``) changes neither gradient nor minimum.
 
     Args:
-        victim: maps images to logits.
-        image_shape: `(height, width, channels)`.
-        targeted: whether labels are targets.
-        confidence: kappa.
-        learning_rate: of Adam.
-        binary_search_steps: number of constants.
-        max_iterations: iterations per constant.
-        initial_const: the first constant.
-        abort_early: whether a stalled constant is left.
+        victim: Maps images to logits.
+        image_shape: ``(height, width, channels)``.
+        targeted: Whether the labels are to be predicted, not avoided.
+        confidence: Kappa; this and all that follow are fields of ``CarliniWagner``.
+        learning_rate: Rate of Adam.
+        binary_search_steps: Number of constants tried.
+        max_iterations: Adam steps for each constant.
+        initial_const: First constant.
+        abort_early: Whether to stop with a constant when the loss stalls.
     """
 
     def __init__(
@@ -104,16 +104,16 @@ class Search:
         self._run = tf.function(self._iterate, input_signature=[specs], autograph=False)
 
     def run(self, state: State) -> State:
-        """Returns the searches some iterations later; finished ones are marked `done`."""
+        """Returns the searches some iterations later; finished ones are marked ``done``."""
         return self._run(state)
 
     def refill(self, state: State | None, images: np.ndarray, labels: np.ndarray) -> State:
-        """Returns the running searches followed by fresh ones for `images`.
+        """Returns the running searches followed by fresh ones for ``images``.
 
         Args:
-            state: running searches, or None.
-            images: `(batch, height, width, channels)` float32 in [0, 1].
-            labels: `(batch,)` int64.
+            state: Running searches, or ``None``.
+            images: ``(batch, height, width, channels)`` float32 in [0, 1].
+            labels: ``(batch,)`` int64.
         """
         if state is None:
             return self._initial(images, labels)
@@ -124,14 +124,14 @@ class Search:
 
     @staticmethod
     def keep(state: State, mask: np.ndarray) -> State:
-        """Returns the searches selected by a boolean `(batch,)` mask."""
+        """Returns the searches selected by a boolean ``(batch,)`` mask."""
         if mask.all():
             return state
         rows = tf.constant(np.flatnonzero(mask), tf.int64)
         return State(*(tf.gather(field, rows) for field in state))
 
     def succeeds(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Returns `(batch,)` booleans: are images with these logits adversarial enough?"""
+        """Returns ``(batch,)`` booleans: whether images with these logits meet the success test."""
         return self._succeeds(self._margin(tf.constant(logits), tf.constant(labels))).numpy()
 
     def _initial(self, images: np.ndarray, labels: np.ndarray) -> State:
@@ -161,7 +161,7 @@ class Search:
         )
 
     def _margin(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Returns `(batch,)` margins by which the label's class leads; negated if targeted."""
+        """Returns ``(batch,)`` margins by which the label's class leads; negated if targeted."""
         logits = tf.cast(logits, tf.float32)
         is_label = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
         of_label = tf.reduce_sum(tf.where(is_label, logits, 0.0), axis=1)
@@ -169,11 +169,11 @@ class Search:
         return of_other - of_label if self.targeted else of_label - of_other
 
     def _succeeds(self, margin: tf.Tensor) -> tf.Tensor:
-        """Returns whether the margin is beyond the boundary, and by `confidence` at least."""
+        """Returns whether the margin is negative, and by at least ``confidence``."""
         return tf.logical_and(margin < 0.0, margin <= -self.confidence)
 
     def _iterate(self, state: State) -> State:
-        """The traced function: iterations until the next visit to Python."""
+        """The traced function: a fixed number of iterations, fewer if all searches are done."""
 
         def unfinished(count: tf.Tensor, *fields: tf.Tensor) -> tf.Tensor:
             return tf.reduce_any(tf.logical_not(State(*fields).done))
@@ -187,7 +187,7 @@ class Search:
         return State(*result[1:])
 
     def _one_iteration(self, state: State) -> State:
-        """Returns the searches after one gradient step, and after a new constant where due."""
+        """Returns the searches after one gradient step, some with their next constant."""
         squashed = tf.tanh(state.start + state.modifier)
         adversarial = (squashed + 1.0) / 2.0
         with tf.GradientTape() as tape:
@@ -225,7 +225,7 @@ class Search:
         )
 
     def _next_constant(self, state: State, loss: tf.Tensor) -> State:
-        """Returns the state with searches that are through with their constant given the next."""
+        """Returns the state in which finished constants are replaced by the next ones."""
         is_check = state.iteration % max(self.max_iterations // 10, 1) == 0
         stalled = is_check & (loss > 0.9999 * state.previous_loss) & self.abort_early
         over = stalled | (state.iteration + 1 >= self.max_iterations)
@@ -254,10 +254,10 @@ class Search:
 
 
 def _as_images(scalars: tf.Tensor) -> tf.Tensor:
-    """Returns `(batch,)` as `(batch, 1, 1, 1)`."""
+    """Returns ``(batch,)`` as ``(batch, 1, 1, 1)``."""
     return scalars[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
 def _select(mask: tf.Tensor, chosen: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
-    """Returns, per image, `chosen` where the `(batch,)` mask holds and `otherwise` elsewhere."""
+    """Returns, per image, ``chosen`` where the ``(batch,)`` mask holds, else ``otherwise``."""
     return tf.where(_as_images(mask), chosen, otherwise)

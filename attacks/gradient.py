@@ -1,7 +1,7 @@
-"""FGSM, BIM, PGD and MI-FGSM: CleverHans v4's own functions, with what its defaults get wrong set.
+"""FGSM, BIM, PGD and MI-FGSM: CleverHans v4's own functions with corrected defaults.
 
-Every adapter passes `clip_min=0`, `clip_max=1`, the true (or target) labels as integers, and
-`sanity_checks=False` (CleverHans 4.0.0 raises in them on current NumPy). The functions run
+Every attack passes ``clip_min=0``, ``clip_max=1``, the true (or target) labels as integers, and
+``sanity_checks=False`` (CleverHans 4.0.0 raises in them on current NumPy). The functions run
 eagerly: their one expensive part, the gradient, is compiled by CleverHans itself, and it stays
 compiled because it is always given the same callable for the same model.
 """
@@ -34,7 +34,7 @@ _ORDERS = {"linf": np.inf, "l2": 2}
 
 
 class GradientAttack(Attack, abc.ABC):
-    """What the four adapters share: tensors in, the gradient looked at once per model."""
+    """Base class of attacks through CleverHans' functions; checks each model's gradient once."""
 
     loss_fn: ClassVar[Any] = staticmethod(tf.nn.sparse_softmax_cross_entropy_with_logits)
 
@@ -63,12 +63,12 @@ class GradientAttack(Attack, abc.ABC):
         settings: dict[str, Any],
         seed: int,
     ) -> tf.Tensor:
-        """Returns what CleverHans makes of one batch."""
+        """Returns CleverHans' adversarial images for one batch."""
 
     def _start(
         self, victim: AttackedModel, images: tf.Tensor, labels: tf.Tensor, epsilon: float, seed: int
     ) -> tf.Tensor:
-        """Returns where the search for one batch begins."""
+        """Returns the images that the search starts from, for one batch."""
         return images
 
     def _starting_points(
@@ -76,8 +76,8 @@ class GradientAttack(Attack, abc.ABC):
     ) -> np.ndarray:
         """Returns the starts, random ones drawn again from the same seeds.
 
-        A random start changes every image even where the gradient is zero, so that only the
-        distance from it tells whether the attack did anything.
+        A random start changes every image even where the gradient is zero, so only the distance
+        from it shows whether the attack had an effect.
         """
         starts = np.array(job.images)
         for start, count, rows in padded_batches(len(job.images), job.batch_size):
@@ -90,7 +90,7 @@ class GradientAttack(Attack, abc.ABC):
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
         """Raises if the model has no gradient; CleverHans would fail far from the cause.
 
-        The same compiled function that CleverHans is about to use, so no trace is wasted.
+        Calls the compiled function that CleverHans uses, so nothing is traced twice.
         """
         super()._prepare(victim, job)
         if "has_gradient" in victim.compiled:
@@ -108,15 +108,25 @@ class GradientAttack(Attack, abc.ABC):
 class FGSM(GradientAttack):
     """The fast gradient sign method: one step of length epsilon up the loss.
 
-    Cheap, and weak: a defense that withstands it alone has withstood nothing.
+    Cheap and weak: robustness to this attack alone means little.
 
-    **Reference**: Goodfellow, Shlens and Szegedy 2015; dissertation, ch. 2.2; CleverHans v4
-    `fast_gradient_method`.
+    **Reference**: Goodfellow, Shlens and Szegedy 2015; Dissertation, ch. 2.2; CleverHans v4
+    ``fast_gradient_method``.
 
     **Differs from the paper**: nothing; the result is clipped to [0, 1].
 
     Args:
-        norm: `"linf"` or `"l2"`.
+        norm: ``"linf"`` or ``"l2"``.
+
+    Example:
+        import numpy as np
+        from attacks.gradient import FGSM
+        from models.classifiers import classifier_a
+
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        images, labels = np.full((4, 28, 28, 1), 0.5, "float32"), np.arange(4)
+        adversarial_images = FGSM()(classifier, images, labels, epsilon=0.1)
+        round(float(np.abs(adversarial_images - images).max()), 3)  # 0.1
     """
 
     name: ClassVar[str] = "fgsm"
@@ -137,11 +147,11 @@ class _IterativeAttack(GradientAttack):
     """Shared by the attacks that take several steps.
 
     Args:
-        norm: `"linf"` or `"l2"`.
-        num_steps: number of steps.
-        step_size: length of a step. None: `2.5 * epsilon / num_steps`, so that the border of the
-            ball is reached from anywhere in it for every epsilon. Either is capped at epsilon, as
-            CleverHans demands: a longer step would be cut back to the ball anyway.
+        norm: ``"linf"`` or ``"l2"``.
+        num_steps: Number of steps, at least 1.
+        step_size: Length of a step. ``None`` is ``2.5 * epsilon / num_steps``, so that the border
+            of the ball is reached from anywhere in it for every epsilon. Either is capped at
+            epsilon, as CleverHans requires: a longer step would be projected on the ball anyway.
     """
 
     num_steps: int = 10
@@ -158,25 +168,35 @@ class _IterativeAttack(GradientAttack):
         return self.num_steps
 
     def step_for(self, epsilon: float) -> float:
-        """Returns the length of a step for a budget; the rule is told in the class."""
+        """Returns the length of a step for a budget; see the class."""
         step = 2.5 * epsilon / self.num_steps if self.step_size is None else self.step_size
         return min(step, epsilon)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BIM(_IterativeAttack):
-    """The basic iterative method: FGSM in small steps, cut back to the ball after each.
+    """The basic iterative method: FGSM in small steps, projected on the ball after each.
 
-    **Reference**: Kurakin, Goodfellow and Bengio 2017; dissertation, ch. 2.2; CleverHans v4
-    `basic_iterative_method`.
+    **Reference**: Kurakin, Goodfellow and Bengio 2017; Dissertation, ch. 2.2; CleverHans v4
+    ``basic_iterative_method``.
 
     **Differs from the paper**: the step follows epsilon unless given. The papers' constants are
-    those of CleverHans 2.1, `step_size=0.05` and `num_steps=10`.
+    those of CleverHans 2.1, ``step_size=0.05`` and ``num_steps=10``.
 
     Args:
-        norm: `"linf"` or `"l2"`.
-        num_steps: number of steps.
-        step_size: length of a step, capped at epsilon; None: `2.5 * epsilon / num_steps`.
+        norm: ``"linf"`` or ``"l2"``.
+        num_steps: Number of steps.
+        step_size: Length of a step, capped at epsilon; ``None``: ``2.5 * epsilon / num_steps``.
+
+    Example:
+        import numpy as np
+        from attacks.gradient import BIM
+        from models.classifiers import classifier_a
+
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        images, labels = np.full((4, 28, 28, 1), 0.5, "float32"), np.arange(4)
+        adversarial_images = BIM(num_steps=5)(classifier, images, labels, epsilon=0.1)
+        round(float(np.abs(adversarial_images - images).max()), 3)  # 0.1
     """
 
     name: ClassVar[str] = "bim"
@@ -197,22 +217,32 @@ class BIM(_IterativeAttack):
 class PGD(_IterativeAttack):
     """Projected gradient descent: BIM from a random point of the ball.
 
-    The random start steps off the flat spot that a defense may have around each image.
+    The random start leaves the flat region that a defense may have around each image.
 
-    **Reference**: Madry et al. 2018; dissertation, ch. 2.2; CleverHans v4
-    `projected_gradient_descent`.
+    **Reference**: Madry et al. 2018; Dissertation, ch. 2.2; CleverHans v4
+    ``projected_gradient_descent``.
 
     **Differs from the paper**: the step follows epsilon unless given. The papers' constants are
-    those of CleverHans 2.1's `MadryEtAl`, `step_size=0.01` and `num_steps=40`. The start is
-    uniform in the ball of radius epsilon (CleverHans' `madry_et_al` has 0.3 for every epsilon).
+    those of CleverHans 2.1's ``MadryEtAl``, ``step_size=0.01`` and ``num_steps=40``. The start is
+    uniform in the ball of radius epsilon (CleverHans' ``madry_et_al`` has 0.3 for every epsilon).
     CleverHans draws it from TensorFlow's global generator, so that generator is reseeded
-    (`tf.random.set_seed`) before each batch; Keras' seed generators are not touched by this.
+    (``tf.random.set_seed``) before each batch; Keras' seed generators are not touched by this.
 
     Args:
-        norm: `"linf"` or `"l2"`.
-        num_steps: number of steps.
-        step_size: length of a step, capped at epsilon; None: `2.5 * epsilon / num_steps`.
-        random_start: whether to begin at a random point; False makes it BIM.
+        norm: ``"linf"`` or ``"l2"``.
+        num_steps: Number of steps.
+        step_size: Length of a step, capped at epsilon; ``None``: ``2.5 * epsilon / num_steps``.
+        random_start: Whether to start at a random point of the ball; False makes it BIM.
+
+    Example:
+        import numpy as np
+        from attacks.gradient import PGD
+        from models.classifiers import classifier_a
+
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        images, labels = np.full((4, 28, 28, 1), 0.5, "float32"), np.arange(4)
+        adversarial_images = PGD(num_steps=5)(classifier, images, labels, epsilon=0.1)
+        round(float(np.abs(adversarial_images - images).max()), 3)  # 0.1
     """
 
     name: ClassVar[str] = "pgd"
@@ -255,18 +285,28 @@ class PGD(_IterativeAttack):
 class MIFGSM(_IterativeAttack):
     """Momentum iterative FGSM: BIM along a running sum of normalised gradients.
 
-    Momentum carries the images past the peculiarities of one model, so they transfer better.
+    Momentum smooths out gradients peculiar to one model, so the images transfer better.
 
-    **Reference**: Dong et al. 2018; CleverHans v4 `momentum_iterative_method`.
+    **Reference**: Dong et al. 2018; CleverHans v4 ``momentum_iterative_method``.
 
     **Differs from the paper**: gradients are divided by their mean absolute value, not by their
     L1 norm, as CleverHans does: the same direction, another unit.
 
     Args:
-        norm: `"linf"` or `"l2"`.
-        num_steps: number of steps.
-        step_size: length of a step, capped at epsilon; None: `2.5 * epsilon / num_steps`.
-        decay_factor: weight mu of the past gradients; 0 makes it BIM.
+        norm: ``"linf"`` or ``"l2"``.
+        num_steps: Number of steps.
+        step_size: Length of a step, capped at epsilon; ``None``: ``2.5 * epsilon / num_steps``.
+        decay_factor: Weight mu of the past gradients; 0 makes it BIM.
+
+    Example:
+        import numpy as np
+        from attacks.gradient import MIFGSM
+        from models.classifiers import classifier_a
+
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        images, labels = np.full((4, 28, 28, 1), 0.5, "float32"), np.arange(4)
+        adversarial_images = MIFGSM(num_steps=5)(classifier, images, labels, epsilon=0.1)
+        round(float(np.abs(adversarial_images - images).max()), 3)  # 0.1
     """
 
     name: ClassVar[str] = "mi_fgsm"

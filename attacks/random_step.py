@@ -1,4 +1,4 @@
-"""RAND+FGSM: a random step, then FGSM with what is left of the budget."""
+"""RAND+FGSM: a random step, then FGSM with the rest of the budget."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ from attacks.gradient import GradientAttack
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandFGSM(GradientAttack):
-    """Steps `random_share * epsilon` to a random corner first, then uses FGSM for the rest.
+    """Steps ``random_share * epsilon`` to a random corner first, then uses FGSM for the rest.
 
-    The random step leaves the spot where a defended classifier may have hidden its gradient.
+    The random step leaves the neighbourhood where a defended classifier may mask its gradient.
     Defense-VAE trains on such images.
 
     **Reference**: Tramer et al. 2018; Defense-VAE, its training set.
 
     **Differs from the paper**: the random step is a share of epsilon, where the reference has
-    0.05 for every epsilon; `random_share = 0.05 / epsilon` is the reference.
+    0.05 for every epsilon; ``random_share = 0.05 / epsilon`` is the reference.
 
     Args:
-        norm: `"linf"`; a corner is one of the largest pixel change.
-        random_share: length of the random step as a share of epsilon, above 0 and below 1.
+        norm: ``"linf"`` only; the corners are those of its ball.
+        random_share: Length of the random step as a share of epsilon, above 0 and below 1.
+
+    Example:
+        import numpy as np
+        from attacks.random_step import RandFGSM
+        from models.classifiers import classifier_a
+
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        images, labels = np.full((4, 28, 28, 1), 0.5, "float32"), np.arange(4)
+        adversarial_images = RandFGSM()(classifier, images, labels, epsilon=0.1)
+        round(float(np.abs(adversarial_images - images).max()), 3)  # 0.1
     """
 
     name: ClassVar[str] = "rand_fgsm"

@@ -25,15 +25,15 @@ def get_attack(name: str, **hyperparameters: Any) -> Attack:
     """Returns the attack of that name with the given hyper-parameters.
 
     Args:
-        name: one of `attack_names()`.
-        **hyperparameters: fields of the attack's class; what is left out keeps its default.
+        name: One of ``attack_names()``.
+        **hyperparameters: Fields of the attack's class; the others keep their defaults.
 
     Returns:
         The attack, ready to be called.
 
     Raises:
-        ValueError: if there is no such attack, or a value makes no sense.
-        TypeError: if the attack has no such hyper-parameter.
+        ValueError: If there is no such attack, or a value is out of range.
+        TypeError: If the attack has no such hyper-parameter.
     """
     if name not in ATTACKS:
         raise ValueError(

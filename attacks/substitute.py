@@ -17,12 +17,12 @@ __all__ = ["SubstituteTraining"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SubstituteTraining:
-    """How an attacker without weights learns a classifier to attack in the target's place.
+    """Trains a substitute of a target that can be queried for labels only, to attack in its place.
 
-    Each round trains the substitute on what has been answered so far. Between rounds every image
-    gives birth to another, one step along the sign of the gradient of the substitute's output for
-    the answered label, and the new images are asked for: they lie where the substitute is about
-    to change its mind.
+    Each round trains the substitute on all images labelled so far. Between rounds each image is
+    augmented by a copy, moved one step along the sign of the gradient of the substitute's logit of
+    its label; the target is queried for the labels of these copies, which lie near the substitute's
+    decision boundary.
 
     **Reference**: PuVAE, sec. V and Table 6 (architecture E); Papernot et al., "Practical
     black-box attacks against machine learning", 2017, algorithm 1.
@@ -31,12 +31,24 @@ class SubstituteTraining:
     round to round.
 
     Args:
-        num_seed_images: images that the attacker has of his own.
-        num_rounds: rounds of training; all but the last are followed by an augmentation, which
+        num_seed_images: Images that the attacker starts with.
+        num_rounds: Rounds of training; all but the last are followed by an augmentation, which
             doubles the images.
-        step_size: length of the step, in the largest change of a pixel.
-        epochs: passes over the images in each round.
-        batch_size: images per step.
+        step_size: Length of the augmentation step, as the change of each pixel.
+        epochs: Passes over the images in each round.
+        batch_size: Images per training step.
+
+    Example:
+        import numpy as np
+        from attacks.substitute import SubstituteTraining
+        from models import build_classifier
+
+        target = build_classifier("A", (28, 28, 1), width=0.125)
+        substitute = build_classifier("puvae_e", (28, 28, 1), width=0.125)
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        training = SubstituteTraining(num_seed_images=8, num_rounds=2, epochs=1)
+        training(substitute, lambda x: np.argmax(target(x), axis=1), images)
+        training.num_queries  # 16
     """
 
     num_seed_images: int = 150
@@ -55,7 +67,7 @@ class SubstituteTraining:
 
     @property
     def num_queries(self) -> int:
-        """Images that the target is asked about."""
+        """Number of images that the target is queried for."""
         return self.num_seed_images * 2 ** (self.num_rounds - 1)
 
     def __call__(
@@ -67,18 +79,18 @@ class SubstituteTraining:
         seed: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        """Trains `substitute` in place.
+        """Trains ``substitute`` in place.
 
         Args:
-            substitute: images to logits.
-            query: the target: images `(batch, height, width, channels)` to labels `(batch,)`.
-            images: the attacker's own, at least `num_seed_images`, float32 in [0, 1]; the first
-                of them are used.
-            seed: seed of the order of the images.
-            progress: called with the number of rounds done so far.
+            substitute: Images to logits.
+            query: The target: images ``(batch, height, width, channels)`` to labels ``(batch,)``.
+            images: The attacker's images, at least ``num_seed_images``, float32 in [0, 1]; the
+                first of them are used.
+            seed: Seed of the order of the images in training.
+            progress: Called with the number of rounds done so far.
 
         Raises:
-            ValueError: if there are too few images, or they are not valid.
+            ValueError: If there are too few images, or they are not valid.
         """
         if len(images) < self.num_seed_images:
             raise ValueError(
@@ -101,24 +113,25 @@ class SubstituteTraining:
                     known[order], labels[order], self.batch_size, shuffle=False, verbose=0
                 )
             if number < self.num_rounds:
-                born = self._augmented(substitute, known, labels)
-                known = np.concatenate([known, born])
-                labels = np.concatenate([labels, query(born)])
+                new_images = self._augmented(substitute, known, labels)
+                known = np.concatenate([known, new_images])
+                labels = np.concatenate([labels, query(new_images)])
             if progress is not None:
                 progress(number)
 
     def _augmented(
         self, substitute: keras.Model, images: np.ndarray, labels: np.ndarray
     ) -> np.ndarray:
-        """One step from every image along the sign of its label's logit."""
+        """Returns each image moved one step along the sign of the gradient of its label's logit."""
         victim = attacked_model(substitute)
-        born = []
+        new_images = []
         for start in range(0, len(images), self.batch_size):
             batch = tf.constant(images[start : start + self.batch_size])
-            wanted = tf.constant(labels[start : start + self.batch_size])
+            known_labels = tf.constant(labels[start : start + self.batch_size])
             with tf.GradientTape() as tape:
                 tape.watch(batch)
-                chosen = tf.gather(victim(batch), wanted, axis=1, batch_dims=1)
-            direction = tf.sign(tape.gradient(chosen, batch))
-            born.append(tf.clip_by_value(batch + self.step_size * direction, 0.0, 1.0).numpy())
-        return np.concatenate(born)
+                logits = tf.gather(victim(batch), known_labels, axis=1, batch_dims=1)
+            direction = tf.sign(tape.gradient(logits, batch))
+            moved = tf.clip_by_value(batch + self.step_size * direction, 0.0, 1.0)
+            new_images.append(moved.numpy())
+        return np.concatenate(new_images)

@@ -1,4 +1,4 @@
-"""Threat models: what the attacker knows, and the one that draws among several victims."""
+"""Threat models, and attacks that draw the attacked model at random for each image."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _FEW_IMAGES = 20
 class ThreatModel(enum.StrEnum):
     """What the attacker knows of the classifier and of the defense before it.
 
-    A number without its threat model says nothing: the same purifier keeps 90 % of its accuracy
-    under one of these and none under another. Each member's `knowledge` says what it means.
+    An accuracy under attack means nothing without its threat model: the same purifier keeps 90 % of
+    its accuracy under one and none under another. ``knowledge`` describes each of them.
 
-    **Reference**: dissertation, ch. 3.4.3, 3.4.4 and 5.4.
+    **Reference**: Dissertation, ch. 3.4.3, 3.4.4 and 5.4.
 
-    **Differs from the paper**: the papers' "white-box" is `oblivious` in most of their tables and
-    `adaptive` in a few; it is not a name here.
+    **Differs from the paper**: the papers' "white-box" is ``oblivious`` in most of their tables and
+    ``adaptive`` in a few; the term is not used here.
     """
 
     OBLIVIOUS = "oblivious"
-    """The target classifier with all weights, but not that a defense stands before it."""
+    """The target classifier with all weights, but not the defense in front of it."""
 
     TRANSFER = "transfer"
-    """Neither classifier nor defense: only a substitute classifier trained apart."""
+    """Neither classifier nor defense: only a separately trained substitute classifier."""
 
     MIXED = "mixed"
-    """Half of the images as in `oblivious`, half transferred from other classifiers."""
+    """Half of the images as in ``oblivious``, half transferred from other classifiers."""
 
     FRAMEWORK = "framework"
     """The purifier and the classifiers behind it; of a pool, one is drawn at random per image."""
@@ -62,15 +62,10 @@ _KNOWLEDGE = {
 
 
 def draw_members(num_images: int, num_members: int, seed: int) -> np.ndarray:
-    """Returns, for each image, the index of the member it is attacked on.
-
-    Args:
-        num_images: number of images.
-        num_members: number of members.
-        seed: seed of the draw.
+    """Returns the index of the member that each image is attacked on.
 
     Returns:
-        int64 array `(num_images,)` with values in [0, num_members).
+        int64 array ``(num_images,)``, uniform in [0, num_members).
     """
     return np.random.default_rng(seed).integers(num_members, size=num_images)
 
@@ -89,35 +84,35 @@ def attack_random_member(
 ) -> tuple[dict[float | None, np.ndarray], np.ndarray]:
     """Makes each adversarial image on one member of an ensemble, drawn at random.
 
-    The attacker of the `framework` threat model has the whole pool, but not the draw that the
-    defense will make. Each member is attacked once, on its own images only, so the cost is that
-    of attacking one model.
+    The attacker of the ``framework`` threat model knows the whole pool, but not which members the
+    defense will draw. Each member is attacked once, on its own images only, so the cost is that of
+    attacking one model.
 
-    **Reference**: dissertation, ch. 3.4.4: for each member i, images made on f_i(VAE(x)), of
+    **Reference**: Dissertation, ch. 3.4.4: for each member i, images made on f_i(VAE(x)), of
     which a random one is fed to the defense.
 
-    **Differs from the paper**: i is drawn before the attack, not after it: the same distribution
-    at one pool-size-th of the cost.
+    **Differs from the paper**: i is drawn before the attack, not after it: the same distribution at
+    the cost of a single member.
 
     Args:
-        attack: the attack.
-        models: the members, each a classifier with whatever stands before it; or a function from
+        attack: Any attack, with its hyper-parameters.
+        models: The members, each a classifier with any defense in front of it; or a function from
             an index to a member, so that a large pool need not be in memory at once.
-        images: `(num_images, height, width, channels)` float32 in [0, 1].
-        labels: `(num_images,)` integers, the true labels.
-        epsilons: the budgets.
-        seed: seed of the draw and of the attacks.
-        num_members: size of the pool; needed where `models` is a function.
-        batch_size: images per batch.
-        progress: called with the number of images done so far, up to `num_images`.
+        images: ``(num_images, height, width, channels)`` float32 in [0, 1].
+        labels: ``(num_images,)`` integers, the true labels.
+        epsilons: Budgets, each as ``epsilon`` of an attack.
+        seed: Seed of the draw and of the attacks.
+        num_members: Size of the pool; required if ``models`` is a function.
+        batch_size: Images per batch, 128 by default.
+        progress: Called with the number of images done so far, up to ``num_images``.
 
     Returns:
         A dict from epsilon to adversarial images, float32 in [0, 1], and the int64 array
-        `(num_images,)` of the members they were made on.
+        ``(num_images,)`` of the members they were made on.
 
     Raises:
-        ValueError: if there is no member, or an argument is not accepted by the attack.
-        AttackFailedError: if the attack fails on a member, or changes nothing on any.
+        ValueError: If there is no member, or an argument is not accepted by the attack.
+        AttackFailedError: If the attack fails on a member, or changes nothing on any.
     """
     count = num_members if callable(models) else len(models)
     if not count or count < 1:
@@ -135,19 +130,17 @@ def attack_random_member(
 def mixed_members(num_images: int, num_substitutes: int, seed: int) -> np.ndarray:
     """Returns, for each image, whether the target (0) or which substitute (1, 2, ...) is attacked.
 
-    **Reference**: dissertation, ch. 5.4.1: half of the images on the target, half on three
+    **Reference**: Dissertation, ch. 5.4.1: half of the images on the target, half on three
     DenseNets.
 
-    **Differs from the paper**: how the second half is split is not printed: in equal shares. The
-    images of each share are drawn by a seeded permutation.
-
-    Args:
-        num_images: number of images.
-        num_substitutes: number of substitutes, at least 1.
-        seed: seed of the permutation.
+    **Differs from the paper**: how the second half is split is not printed; here in equal shares,
+    whose images are drawn by a seeded permutation.
 
     Returns:
-        int64 array `(num_images,)` with values in [0, num_substitutes].
+        int64 array ``(num_images,)`` with values in [0, num_substitutes].
+
+    Raises:
+        ValueError: If there is no substitute.
     """
     if num_substitutes < 1:
         raise ValueError(
@@ -174,33 +167,36 @@ def attack_mixed(
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[dict[float | None, np.ndarray], np.ndarray]:
-    """Makes half of the adversarial images on the target and transfers the rest.
+    """Attacks half of the images on the target and transfers the rest from substitutes.
 
-    **Reference**: dissertation, ch. 5.4.1; see `mixed_members`.
+    **Reference**: Dissertation, ch. 5.4.1; see ``mixed_members``.
+
+    The other arguments are those of ``attack_random_member``.
 
     Args:
-        attack: the attack.
-        target: the undefended target.
-        substitutes: classifiers trained apart from it.
-        images: see `attack_random_member`, as for all that follow.
-        labels: see there.
-        epsilons: see there.
-        seed: see there.
-        batch_size: see there.
-        progress: see there.
+        target: The undefended target.
+        substitutes: Classifiers trained separately from it.
+
 
     Returns:
-        A dict from epsilon to adversarial images, and the members as of `mixed_members`.
+        A dict from epsilon to adversarial images, and the members as of ``mixed_members``.
 
     Raises:
-        ValueError: if there is no substitute, or an argument is not accepted by the attack.
-        AttackFailedError: if the attack fails on a member, or changes nothing on any.
+        ValueError: If there is no substitute, or an argument is not accepted by the attack.
+        AttackFailedError: If the attack fails on a member, or changes nothing on any.
     """
     members = mixed_members(len(images), len(substitutes), seed)
     crafted = _attack_members(
-        attack, [target, *substitutes], members, images, labels, epsilons, seed, batch_size,
+        attack,
+        [target, *substitutes],
+        members,
+        images,
+        labels,
+        epsilons,
+        seed,
+        batch_size,
         progress,
-    )  # fmt: skip
+    )
     return crafted, members
 
 
@@ -215,7 +211,7 @@ def _attack_members(
     batch_size: int | None,
     progress: Callable[[int], None] | None,
 ) -> dict[float | None, np.ndarray]:
-    """Returns each image attacked on its member; every member meets its own images only."""
+    """Returns each image attacked on its member; every member attacks its own images only."""
     images, labels = np.asarray(images), np.asarray(labels)
     crafted: dict[float | None, np.ndarray] = {e: np.array(images) for e in epsilons}
     batch_size = _common_batch_size(members, batch_size)
@@ -244,10 +240,10 @@ def _attack_members(
 
 
 def _common_batch_size(members: np.ndarray, batch_size: int | None) -> int:
-    """Returns one batch size for all members, whatever the draw: a fair share, rounded up.
+    """Returns one batch size for all members and draws: an equal share of the images, rounded up.
 
-    A member with fewer images has its last one repeated: it would be traced for a batch of its own
-    otherwise, anew in each draw. A single member has no draw, and meets all images.
+    A member with fewer images has its last one repeated; otherwise it would be traced for another
+    batch size at each draw. A single member attacks all images.
     """
     num_members = len(np.unique(members))
     if num_members == 1:
@@ -259,7 +255,7 @@ def _common_batch_size(members: np.ndarray, batch_size: int | None) -> int:
 def _shifted(
     progress: Callable[[int], None] | None, num_done: int, num_images: int
 ) -> Callable[[int], None] | None:
-    """Returns a progress function that counts on from `num_done`, repeated images left out."""
+    """Returns a progress function that starts from ``num_done`` and ignores repeated images."""
     if progress is None:
         return None
     return lambda count: progress(num_done + min(count, num_images))

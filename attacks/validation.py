@@ -1,4 +1,4 @@
-"""What an attack accepts, and the words it refuses the rest with."""
+"""Checks of an attack's arguments and of the attacked model, with their error messages."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ DEFAULT_BATCH_SIZE = 128
 
 
 class AttackFailedError(ValueError):
-    """Raised when an attack could not do its work, which would pass for robustness.
+    """Raised when an attack could not work, which would be mistaken for robustness.
 
-    A dead gradient is silent: the attack returns clean images, and the model seems never to be
-    wrong on adversarial ones. See Athalye, Carlini and Wagner, "Obfuscated gradients give a false
-    sense of security", 2018.
+    A zero gradient causes no error: the attack returns clean images, and the model seems robust.
+    See Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", 2018.
     """
 
     @classmethod
     def nothing_changed(
         cls, attack_name: str, epsilon: float | None, num_images: int
     ) -> AttackFailedError:
-        """Returns the error for an attack that left every image as it was.
+        """Returns the error for an attack that changed no image.
 
         Args:
-            attack_name: name of the attack.
-            epsilon: the budget it had.
-            num_images: number of images that were still to be led astray.
+            attack_name: Name of the attack.
+            epsilon: The budget of the attack.
+            num_images: Number of images that were not adversarial before the attack.
         """
         return cls(
             f"{attack_name} at epsilon {epsilon} expected to change at least one of the "
-            f"{num_images} images still to be led astray, and changed none. Likely causes: the "
-            "gradient of the model is zero (a saturated or rounded output, a step that does not "
-            "differentiate); the model ends in a softmax and should return logits; a purifier "
+            f"{num_images} images that were not yet adversarial, and changed none. Likely causes: "
+            "the gradient of the model is zero (a saturated or rounded output, a step that is not "
+            "differentiable); the model ends in a softmax and should return logits; a purifier "
             "before the classifier is not differentiable (attack it with BPDA, or obliviously "
             "through the classifier alone); or the search is too short (raise num_steps, "
             "max_iterations or initial_const). Do not report this model as robust."
@@ -46,8 +45,8 @@ class AttackFailedError(ValueError):
         """Returns the error for a model whose output does not depend on its input.
 
         Args:
-            attack_name: name of the attack.
-            detail: what was seen.
+            attack_name: Name of the attack.
+            detail: What the attack received instead of a gradient.
         """
         return cls(
             f"{attack_name} expected a gradient of the logits with respect to the images, "
@@ -58,11 +57,7 @@ class AttackFailedError(ValueError):
 
     @classmethod
     def not_finite(cls, attack_name: str) -> AttackFailedError:
-        """Returns the error for a gradient or a result that is NaN or infinite.
-
-        Args:
-            attack_name: name of the attack.
-        """
+        """Returns the error for a gradient or a result that is NaN or infinite."""
         return cls(
             f"{attack_name} expected finite gradients, received NaN or infinity. Look in the model "
             "for a division by zero, a logarithm or square root of zero, or weights that are NaN."
@@ -74,12 +69,12 @@ class Job:
     """Validated arguments of one attack.
 
     Args:
-        images: `(num_images, height, width, channels)` float32 in [0, 1].
-        labels: `(num_images,)` int64 true labels.
-        target_labels: `(num_images,)` int64, or None for an untargeted attack.
-        seed: seed of all randomness.
-        batch_size: images per batch.
-        progress: called with the number of images done, or None.
+        images: ``(num_images, height, width, channels)`` float32 in [0, 1].
+        labels: ``(num_images,)`` int64 true labels.
+        target_labels: ``(num_images,)`` int64, or ``None`` for an untargeted attack.
+        seed: Seed of all random draws.
+        batch_size: Images per batch.
+        progress: Called with the number of images done, or ``None``.
     """
 
     images: np.ndarray
@@ -91,12 +86,12 @@ class Job:
 
     @property
     def targeted(self) -> bool:
-        """Whether the images are to be led to a given label."""
+        """Whether the attack aims at given labels."""
         return self.target_labels is not None
 
     @property
     def goal_labels(self) -> np.ndarray:
-        """The labels to lead towards (targeted) or away from."""
+        """The labels to be predicted if targeted, to be avoided if not."""
         return self.labels if self.target_labels is None else self.target_labels
 
     def report(self, num_done: int) -> None:
@@ -105,7 +100,7 @@ class Job:
             self.progress(num_done)
 
     def check_labels(self, num_classes: int) -> None:
-        """Raises a `ValueError` unless all labels are classes of the model."""
+        """Raises a ValueError unless all labels are classes of the model."""
         for what, labels in (("labels", self.labels), ("target_labels", self.target_labels)):
             if labels is not None and (labels.min() < 0 or labels.max() >= num_classes):
                 raise ValueError(
@@ -116,13 +111,13 @@ class Job:
 
 
 def check_epsilon(epsilon: float | None, norm: str, attack_name: str, allows_native: bool) -> None:
-    """Raises a `ValueError` unless epsilon is a budget the attack understands.
+    """Raises a ValueError unless epsilon is a budget that the attack accepts.
 
     Args:
-        epsilon: the budget.
-        norm: `"linf"` or `"l2"`.
-        attack_name: name for the message.
-        allows_native: whether None is allowed.
+        epsilon: The value to check.
+        norm: ``"linf"``, where the budget is at most 1, or ``"l2"``.
+        attack_name: Name of the attack, for the message.
+        allows_native: Whether ``None``, the minimal perturbation, is allowed.
     """
     if epsilon is None and allows_native:
         return
@@ -145,21 +140,18 @@ def validated_job(
     batch_size: int | None,
     progress: Callable[[int], None] | None,
 ) -> Job:
-    """Returns the arguments of an attack as a `Job`.
+    """Returns the arguments of an attack as a ``Job``.
 
     Args:
-        images: `(num_images, height, width, channels)` float32 in [0, 1].
-        labels: `(num_images,)` integers.
-        target_labels: `(num_images,)` integers or None.
-        seed: non-negative integer.
-        batch_size: positive integer or None for the default.
-        progress: called with the number of images done, or None.
-
-    Returns:
-        The job.
+        images: ``(num_images, height, width, channels)`` float32 in [0, 1].
+        labels: ``(num_images,)`` integers.
+        target_labels: ``(num_images,)`` integers or ``None``.
+        seed: Non-negative integer.
+        batch_size: Positive integer or ``None`` for the default.
+        progress: Called with the number of images done, or ``None``.
 
     Raises:
-        ValueError: if one of them is not so.
+        ValueError: If one of them is not as described.
     """
     images = _checked_images(np.asarray(images))
     size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
@@ -183,7 +175,7 @@ def validated_job(
 
 
 def _checked_images(images: np.ndarray) -> np.ndarray:
-    """Returns the images if they are float32 NHWC in [0, 1], and raises if not."""
+    """Returns the images; raises unless they are float32 NHWC in [0, 1]."""
     if images.ndim != 4 or images.size == 0:
         raise ValueError(
             "Expected images of shape (num_images, height, width, channels) with at least one "
@@ -209,7 +201,7 @@ def _checked_images(images: np.ndarray) -> np.ndarray:
 
 
 def _checked_labels(what: str, labels: np.ndarray, num_images: int) -> np.ndarray:
-    """Returns labels as int64 if they are one integer per image, and raises if not."""
+    """Returns labels as int64; raises unless they are one integer per image."""
     array = np.asarray(labels)
     if array.shape != (num_images,) or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
@@ -221,18 +213,15 @@ def _checked_labels(what: str, labels: np.ndarray, num_images: int) -> np.ndarra
 
 
 def check_logits(logits: np.ndarray, num_images: int) -> int:
-    """Returns the number of classes, if what a model returned can be attacked.
+    """Returns the number of classes; raises if a model with this output cannot be attacked.
 
     Args:
-        logits: the model's output for a batch.
-        num_images: size of the batch.
-
-    Returns:
-        The number of classes.
+        logits: The model's output for a batch.
+        num_images: Size of the batch.
 
     Raises:
-        AttackFailedError: if the output is not `(num_images, classes)`, is not finite, or is
-            probabilities: their gradient all but vanishes where the model is sure.
+        AttackFailedError: If the output is not ``(num_images, classes)``, is not finite, or is
+            probabilities, whose gradient nearly vanishes where the model is confident.
     """
     if logits.ndim != 2 or logits.shape[0] != num_images or logits.shape[1] < 2:
         raise AttackFailedError(

@@ -1,10 +1,11 @@
-"""Defenses: how each purifier is trained and purifies, and how a purified image is decided on.
+"""Defenses: the purifiers, their training, and the decision on a purified image.
 
 Importing the package registers every class that a saved defense is made of, so that
 ``keras.saving.load_model`` finds them in safe mode. No module imports ``tensorflow`` when it is
 itself imported; a saved purifier therefore works on any Keras backend.
 """
 
+from defenses import neighbours  # noqa: F401 -- raises where "models" is another project's
 from defenses.decision import ConditionalTables, majority_vote
 from defenses.defended_classifier import DefendedClassifier
 from defenses.purifier import Phase, Purifier

@@ -1,4 +1,4 @@
-"""What purifiers share whose generators are trained against discriminators."""
+"""Base class of purifiers whose generators are trained against discriminators."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["AdversarialPurifier"]
 class AdversarialPurifier(Purifier):
     """A purifier with generators, discriminators, and an optimizer for each side.
 
-    In a training step the discriminators move first; a method with another order overrides
+    A training step updates the discriminators first; a method with another order overrides
     ``phases``.
 
     A subclass names its networks, each of which is an attribute and a constructor argument. A
-    discriminator may be ``None``: such a purifier purifies but cannot be trained. That is what
-    ``save`` writes, since only training asks for discriminators.
+    discriminator may be ``None``: such a purifier purifies but cannot be trained. ``save`` writes
+    it in this form, since only training needs discriminators.
 
     Attributes:
-        generator_names: Networks that the generators' optimizer moves, in order.
-        discriminator_names: Networks that the discriminators' optimizer moves, in order.
+        generator_names: Networks that the generators' optimizer updates, in order.
+        discriminator_names: Networks that the discriminators' optimizer updates, in order.
     """
 
     optimizer_names = ("generator_optimizer", "discriminator_optimizer")
@@ -39,15 +39,15 @@ class AdversarialPurifier(Purifier):
 
     @abc.abstractmethod
     def discriminator_losses(self, batch: Batch, training: bool = True) -> Losses:
-        """What the discriminators minimise; a dict of scalars with the total under "loss"."""
+        """What the discriminators minimise; a dict of scalars with the total under ``"loss"``."""
 
     @abc.abstractmethod
     def generator_losses(self, batch: Batch, training: bool = True) -> Losses:
-        """What the generators minimise; a dict of scalars with the total under "loss"."""
+        """What the generators minimise; a dict of scalars with the total under ``"loss"``."""
 
     @classmethod
     def default_optimizer(cls) -> keras.optimizers.Optimizer:
-        """Adam at rate 0.0002 with beta_1 0.5; 0.9 makes the sides oscillate (Radford 2016)."""
+        """Adam at rate 0.0002 with beta_1 0.5; 0.9 makes training oscillate (Radford 2016)."""
         return keras.optimizers.Adam(2e-4, beta_1=0.5)
 
     def compile(  # type: ignore[override]
@@ -63,7 +63,7 @@ class AdversarialPurifier(Purifier):
 
         Args:
             generator_optimizer: ``None`` is ``default_optimizer()``.
-            discriminator_optimizer: Likewise.
+            discriminator_optimizer: Another one; ``None`` is ``default_optimizer()``.
             run_eagerly: Whether to run steps without compiling them.
             jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
             steps_per_execution: Batches per compiled call.
@@ -90,12 +90,12 @@ class AdversarialPurifier(Purifier):
 
     @property
     def generator_variables(self) -> list[keras.Variable]:
-        """What the generators' optimizer moves, always in the same order."""
+        """Variables that the generators' optimizer updates, always in the same order."""
         return self._variables_of(self.generator_names)
 
     @property
     def discriminator_variables(self) -> list[keras.Variable]:
-        """What the discriminators' optimizer moves, always in the same order.
+        """Variables that the discriminators' optimizer updates, always in the same order.
 
         Raises:
             ValueError: If there are no discriminators.
@@ -110,7 +110,7 @@ class AdversarialPurifier(Purifier):
         return self._variables_of(self.discriminator_names)
 
     def phases(self) -> list[Phase]:
-        """Two phases: all discriminators move together, then all generators."""
+        """Two phases: one update of all discriminators, then one of all generators."""
         return [
             Phase(
                 "discriminator",
@@ -134,7 +134,7 @@ class AdversarialPurifier(Purifier):
     ) -> None:
         """Writes the purifier without its discriminators; see the base class.
 
-        What is read back purifies alike but cannot be trained.
+        A model loaded from the file purifies as before but cannot be trained.
         """
         generators = {name: getattr(self, name) for name in self.generator_names}
         discriminators = dict.fromkeys(self.discriminator_names)

@@ -1,4 +1,4 @@
-"""Adversarial training: a classifier that is taught its own FGSM images."""
+"""Adversarial training: a classifier that is trained on its own FGSM images."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def fgsm_images(classifier: keras.Model, images: Any, labels: Any, epsilon: floa
 class FGSMAdversarialTraining(keras.Model):
     """Trains a classifier on clean images and on its own adversarial ones at once.
 
-    The defense is the classifier itself, ``trainer.classifier``: an ordinary model without a
-    trace of the trainer, to be saved and attacked as any other. It resists what it was trained
-    on, and little else.
+    The defense is the classifier itself, ``trainer.classifier``: an ordinary model, independent of
+    the trainer, to be saved and attacked as any other. It resists the attack it was trained on, and
+    little else.
 
     **Reference**: PuVAE, eq. 4; Goodfellow, Shlens and Szegedy, "Explaining and Harnessing
     Adversarial Examples", 2015.
 
-    **Differs from the paper**: α is not printed; it is 0.5, as in the second reference. Both
-    halves go through the classifier in one batch of double size, so that batch statistics are
-    those of the mixture. The step is taken in inference mode, as an attacker would take it, and
-    clipped to [0, 1]. Penalties on weights that the classifier brings with it are added. The
-    optimizer is not printed; the default is Adam with rate 0.001.
+    **Differs from the paper**: α is not printed; it is 0.5, as in the second reference. Both halves
+    go through the classifier in one batch of double size, so that batch statistics are those of the
+    mixture. The step is taken in inference mode, as by an attacker, and clipped to [0, 1]. The
+    classifier's own penalties on weights are added. The optimizer is not printed; the default is
+    Adam with rate 0.001.
 
     Args:
         classifier: A built model, images to logits; it is trained in place.
@@ -70,6 +70,17 @@ class FGSMAdversarialTraining(keras.Model):
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        import numpy as np
+        from defenses.adversarial_training import FGSMAdversarialTraining
+        from models.classifiers import classifier_a
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        trainer = FGSMAdversarialTraining(classifier_a((28, 28, 1), width=0.125), epsilon=0.3)
+        trainer.compile("adam")
+        trainer.fit(images, np.arange(8), batch_size=4, verbose=0)
+        trainer.classifier(images).shape  # (8, 10)
     """
 
     def __init__(
@@ -161,7 +172,7 @@ class FGSMAdversarialTraining(keras.Model):
         1. Take a batch of clean images x with their labels y.
         2. Make x + ε · sign ∇_x L(x, y; θ) with the weights as they are; ε 0 leaves x.
         3. Mix α L(x, y; θ) + (1 − α) L(x + ε · sign ∇_x L, y; θ), the step held constant.
-        4. Move the classifier down the gradient.
+        4. Take a gradient step on the classifier's weights.
 
         Args:
             data: A pair of images and integer labels.
@@ -202,7 +213,7 @@ class FGSMAdversarialTraining(keras.Model):
 
 
 def _read_pair(data: Any) -> tuple[Any, Any]:
-    """Returns images and labels as tensors, or raises a ValueError if the batch is no pair."""
+    """Returns images and labels as tensors, or raises a ValueError if the batch is not a pair."""
     if not isinstance(data, list | tuple) or len(data) != 2:
         raise ValueError(
             f"Expected a batch as a pair (images, labels), received {type(data).__name__}. Pass "

@@ -1,4 +1,4 @@
-"""Images in, images out: checks, batches of one size, and repeatable randomness."""
+"""Checks of images, prediction in batches of one size, and repeatable randomness."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SEED_STATE_NAME = "seed_generator_state"
 
 
 def validate_images(images: Any, image_shape: Sequence[int]) -> np.ndarray:
-    """Returns images as float32, or says what is wrong with them.
+    """Returns images as float32, or raises an error that explains what is wrong with them.
 
-    Integer images, images in [0, 255] or [-1, 1] and missing axes run through most networks
-    without complaint and give garbage; here they stop.
+    Integer images, images in [0, 255] or [-1, 1] and missing axes pass through most networks
+    without an error and give meaningless results.
 
     Args:
-        images: What should be a float array ``(num_images, height, width, channels)``.
+        images: Float array ``(num_images, height, width, channels)`` in [0, 1], to be checked.
         image_shape: The expected ``(height, width, channels)``.
 
     Returns:
@@ -96,14 +96,14 @@ def predict_in_batches(
 
 
 def reset_seed_generators(model: keras.Model, seed: int) -> None:
-    """Restarts every ``SeedGenerator`` of a model, each on a stream of its own.
+    """Restarts every ``SeedGenerator`` of a model, each with its own stream.
 
     Args:
         model: A built model; nested networks are included.
         seed: Non-negative integer. The same seed repeats the same draws.
 
     Raises:
-        ValueError: If the seed is negative or no integer.
+        ValueError: If the seed is negative or not an integer.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(

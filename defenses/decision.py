@@ -1,6 +1,6 @@
-"""The Bayesian update: one decision from the target's label and the vote's.
+"""The Bayesian update: one decision from the target's label and the vote.
 
-It works on integer labels in NumPy; nothing here runs a network.
+It works on integer labels in NumPy, without running a network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 BACKOFF_STRENGTH = 10.0
-"""How many images' worth of weight the coarser table has in a sparse cell."""
+"""Weight of the coarser table in a sparse cell, as a number of images."""
 
 _TIE_TOLERANCE = 1e-9
 """Posteriors this close, relatively, are equal: sums of logarithms differ by rounding."""
@@ -35,7 +35,7 @@ def softmax_prior(logits: np.ndarray, uniform_fraction: float = 1e-3) -> np.ndar
 
     **Reference**: Dissertation, ch. 3, eq. 3.3.1, the factor p(c*).
     **Differs from the paper**: a little of the uniform distribution is mixed in, so that no class
-    is ruled out. The classifier is what the attack has fooled; the default prior is uniform.
+    is excluded. Since the attack has fooled this classifier, the default prior is uniform.
 
     Args:
         logits: ``(batch, classes)``, any range.
@@ -65,15 +65,15 @@ def softmax_prior(logits: np.ndarray, uniform_fraction: float = 1e-3) -> np.ndar
 
 @dataclass(frozen=True, eq=False)
 class ConditionalTables:
-    """How two pieces of evidence depend on the true class, and what follows for the class.
+    """How two pieces of evidence depend on the true class, and the class they imply.
 
     The evidence is e_A, the target classifier's label for the purified image, and e_B, the vote.
     With a uniform prior the update is a fixed table over pairs (e_A, e_B): ``lookup()``.
 
     **Reference**: Dissertation, ch. 3, eqs. 3.3.1 and 3.3.6, ch. 3.3.4 and 3.4.1.
-    **Differs from the paper**: 3.4.1 names the tables P(e_A|x~) and P(e_B|e_A, x~), which does
-    not match 3.3.1; the tables are those of 3.3.1. They are smoothed, because most cells are
-    empty and an unsmoothed zero would rule a class out for good.
+    **Differs from the paper**: 3.4.1 names the tables P(e_A|x~) and P(e_B|e_A, x~), which does not
+    match 3.3.1; the tables are those of 3.3.1. They are smoothed, because most cells are empty and
+    an unsmoothed zero would exclude a class.
 
     Attributes:
         vote_given_class: p(e_B | c), shape ``(classes, classes)``, axes (c, e_B); each row is
@@ -84,6 +84,15 @@ class ConditionalTables:
     Raises:
         ValueError: If a table has another shape, a value outside (0, 1] or a row whose sum is
             not 1.
+
+    Example:
+        import numpy as np
+        from defenses import ConditionalTables
+
+        labels = np.array([0, 0, 1, 1, 2, 2])
+        target_predictions, votes = np.array([0, 1, 1, 1, 2, 0]), np.array([0, 0, 1, 1, 2, 2])
+        tables = ConditionalTables.fit(labels, target_predictions, votes, num_classes=3)
+        tables.decide(target_predictions, votes).tolist()  # [0, 0, 1, 1, 2, 2]
     """
 
     vote_given_class: np.ndarray
@@ -129,9 +138,9 @@ class ConditionalTables:
         """Estimates the tables from images whose class is known.
 
         **Reference**: Dissertation, ch. 3.4.1 (statistics of the whole training set).
-        **Differs from the paper**: smoothing, which it does not mention. The voters were trained
-        on these very images, so tables from them are over-confident; images that no voter has
-        seen give honest ones.
+        **Differs from the paper**: smoothing, which it does not mention. The voters were trained on
+        these very images, so tables from them are over-confident; images that no voter was trained
+        on give unbiased ones.
 
         Args:
             labels: True classes, ``(num_images,)``.
@@ -139,14 +148,14 @@ class ConditionalTables:
             votes: e_B for each image, ``(num_images,)``, drawn as they will be in use.
             num_classes: Number of classes.
             smoothing: Pseudo-count of every cell, positive. An empty cell becomes uniform.
-            backoff: Whether sparse cells of p(e_A | e_B, c) lean on p(e_A | c) instead of on
+            backoff: Whether sparse cells of p(e_A | e_B, c) back off to p(e_A | c) instead of to
                 the uniform distribution, with the weight of ``BACKOFF_STRENGTH`` images.
 
         Returns:
             The tables.
 
         Raises:
-            ValueError: If the arrays differ in length, are empty or hold no such labels, or
+            ValueError: If the arrays differ in length, are empty or hold labels out of range, or
                 ``smoothing`` is not positive.
         """
         if not (math.isfinite(smoothing) and smoothing > 0):
@@ -185,7 +194,7 @@ class ConditionalTables:
             target_predictions: e_A, ``(batch,)``.
             votes: e_B, ``(batch,)``.
             prior: ``(classes,)`` for all images or ``(batch, classes)``; not negative, of any
-                scale. A class of prior 0 is ruled out. ``None`` is uniform.
+                scale. A class of prior 0 is excluded. ``None`` is uniform.
 
         Returns:
             ``(batch, classes)`` in [0, 1]; rows sum to 1.
@@ -216,8 +225,8 @@ class ConditionalTables:
     ) -> np.ndarray:
         """The most probable class of each image (eq. 3.3.1).
 
-        **Differs from the paper**: it does not say what happens in a tie. The vote wins if it is
-        among the tied classes, else the lowest class.
+        **Differs from the paper**: ties are not mentioned. The vote wins if it is among the tied
+        classes, else the lowest class.
 
         Args:
             target_predictions: e_A, ``(batch,)``.
@@ -238,16 +247,9 @@ class ConditionalTables:
         evidence_a, evidence_b = np.indices((self.num_classes,) * 2).reshape(2, -1)
         return self.decide(evidence_a, evidence_b).reshape((self.num_classes,) * 2)
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """The tables as plain arrays by name, to be stored without pickle."""
-        return {
-            "vote_given_class": self.vote_given_class,
-            "target_given_vote_and_class": self.target_given_vote_and_class,
-        }
-
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The tables from what ``to_arrays`` gave.
+        """The tables from arrays by name, as ``save`` stores them.
 
         Raises:
             ValueError: If an array is missing or not valid.
@@ -256,8 +258,8 @@ class ConditionalTables:
         missing = [name for name in names if name not in arrays]
         if missing:
             raise ValueError(
-                f"Expected the arrays {list(names)}, received {sorted(arrays)}. Store what "
-                "ConditionalTables.to_arrays returns."
+                f"Expected the arrays {list(names)}, received {sorted(arrays)}. Read a file "
+                "that ConditionalTables.save has written."
             )
         return cls(*(arrays[name] for name in names))
 

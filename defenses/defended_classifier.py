@@ -17,7 +17,7 @@ from models.layers import check_logits
 __all__ = ["RULES", "DefendedClassifier"]
 
 RULES = ("single", "mean", "mean_logits")
-"""How several classifiers become one; see ``DefendedClassifier``."""
+"""How several classifiers are combined; see ``DefendedClassifier``."""
 
 
 @keras.saving.register_keras_serializable(package="cleanroom")
@@ -26,27 +26,26 @@ class DefendedClassifier(keras.Model):
 
     It is itself a classifier, so an attack on it is an attack on the whole defense: the gradient
     runs through classifiers and purifier, and a stochastic purifier draws anew at every call, as
-    an expectation over transformations needs it. Log-probabilities are logits: their softmax
-    gives the probabilities back.
+    expectation over transformation requires. Log-probabilities are valid logits: their softmax is
+    the probabilities.
 
-    The collective vote has no gradient. ``"mean"`` and ``"mean_logits"`` stand in for it in an
-    attack; the vote itself is ``defenses.decision.majority_vote``.
+    The collective vote has no gradient. ``"mean"`` and ``"mean_logits"`` replace it in an attack;
+    the vote itself is ``defenses.decision.majority_vote``.
 
     **Reference**: Dissertation, ch. 3.4.4 (each voter connected to the purifier end to end, rule
     ``"single"``).
     **Differs from the paper**: the two means; the paper attacks single voters only. The identity
-    for a gradient is that of Athalye, Carlini and Wagner 2018.
+    gradient is BPDA of Athalye, Carlini and Wagner 2018.
 
     Args:
-        purifier: Cleans the images; ``None`` passes them on as they are.
+        purifier: Cleans the images; ``None`` leaves them unchanged.
         classifiers: At least one classifier that returns logits.
         rule: ``"single"``, the one classifier; ``"mean"``, the mean of the probabilities;
             ``"mean_logits"``, the mean of the logits.
-        identity_gradient: Whether a gradient passes the purifier as if it returned its input
-            (BPDA with the identity), for one that does not differentiate. Values stay as they are,
-            up to rounding.
-        num_draws: Purifications of each image whose probabilities are averaged; more than one
-            makes a gradient an expectation over the purifier's randomness (EOT).
+        identity_gradient: Whether the gradient of the purifier is replaced by that of the identity
+            (BPDA), for one that is not differentiable. Values stay the same, up to rounding.
+        num_draws: Number of purifications of each image whose probabilities are averaged; more than
+            one makes the gradient an expectation over the purifier's randomness (EOT).
         **kwargs: Name and dtype, as of any model.
 
     Call arguments:
@@ -58,7 +57,18 @@ class DefendedClassifier(keras.Model):
 
     Raises:
         ValueError: If the rule is unknown, there is no classifier, several for ``"single"``, the
-            models do not fit each other, a classifier ends in a softmax, or there is no draw.
+            models do not fit each other, a classifier ends in a softmax, or ``num_draws`` is below
+            1.
+
+    Example:
+        import numpy as np
+        from defenses import DefendedClassifier, get_purifier
+        from models import build_classifier
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        purifier = get_purifier("magnet").for_images((28, 28, 1))
+        defended = DefendedClassifier(purifier, [build_classifier("A", (28, 28, 1), width=0.125)])
+        defended.predict_labels(images).shape  # (8,)
     """
 
     def __init__(

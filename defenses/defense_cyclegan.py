@@ -1,4 +1,4 @@
-"""Defense-CycleGAN: two U-Nets, each the way back of the other, that filter an image twice."""
+"""Defense-CycleGAN: two U-Nets, trained as each other's inverse, that filter an image in turn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from models.layers import LayerSeeds
 __all__ = ["MODES", "DefenseCycleGAN"]
 
 MODES = ("gb_ga", "ga")
-"""What a purification is: G_B(G_A(x)), or G_A(x) alone."""
+"""The purified image: G_B(G_A(x)), or G_A(x) alone."""
 
 
 @register("defense_cyclegan_4", removed_concatenations=4)
@@ -36,42 +36,53 @@ class DefenseCycleGAN(AdversarialPurifier):
     """Purifies by a pass through two U-Nets that were trained as a CycleGAN on clean images.
 
     Each generator makes images that a discriminator cannot tell from clean ones; the cycle loss
-    keeps their class. Two filters need not blur twice, since the second is trained on what the
-    first gives, and concatenations carry detail past the bottleneck.
+    keeps their class. Two filters in a row need not blur more than one, since the second is trained
+    on the output of the first, and concatenations carry detail past the bottleneck.
 
     **Reference**: Defense-CycleGAN, sec. III-A and III-B, eqs. 1-3; Dissertation, ch. 4.3.1-4.3.2,
     eqs. 4.3.1-4.3.3. The networks of Table I (Dissertation, Table 4.1), from which concatenations
     are removed, are registered as ``defense_cyclegan_1`` to ``defense_cyclegan_4``.
 
     **Differs from the paper**: eqs. 1 and 2 are printed with absolute values and called least
-    squares; they are squares, and ``gan_p=1`` is the print. Both domains are the clean images, as
-    every expectation is printed; ``noisy_a`` makes the first noisy, as the text tells it. Not
+    squares; they are squares here, and absolute values with ``gan_p=1``. Both domains are the clean
+    images, as every expectation is printed; ``noisy_a`` makes the first noisy, as in the text. Not
     printed are the discriminators, the weight of the cycle loss, the optimizers (both Adam, rate
     0.0002, beta_1 0.5) and the order of updates: first the discriminators, then both generators
-    jointly. Nor is which image is the purified one: it is G_B(G_A(x)), which the cycle loss ties
-    to x and which filters twice. Generators end linearly and only a purified image is clipped to
-    [0, 1]; where the clip acts the input gradient is 0, as its true derivative is.
+    jointly. Nor is it printed which image is the purified one: here G_B(G_A(x)), which the cycle
+    loss keeps close to x. Generators have a linear output and only a purified image is clipped to
+    [0, 1]; where the clip acts the input gradient is 0.
 
     Args:
         generator_a: G_A, images of domain A to images of domain B.
-        generator_b: G_B, the way back.
-        discriminator_a: D_A, which judges what G_A makes; images to scores. ``None`` for both
-            leaves a purifier that cannot be trained, such as a saved one.
-        discriminator_b: D_B, which judges what G_B makes.
+        generator_b: G_B, images of domain B to images of domain A.
+        discriminator_a: D_A, which scores the images that G_A generates. ``None`` for both gives a
+            purifier that cannot be trained, such as a loaded one.
+        discriminator_b: D_B, which scores the images that G_B generates.
         gan_p: Power of a score's distance from its target: 2, or 1 as printed.
         cycle_weight: Weight of the cycle loss, at least 0.
         noisy_a: Standard deviation of Gaussian noise on the training images of domain A, at least
-            0. With noise G_B learns to put it back, so that ``mode="ga"`` is what denoises.
+            0. With noise G_B learns to restore it, so that ``mode="ga"`` is the one that denoises.
         mode: One of ``MODES``. Build a second purifier on the same networks for the other:
             compiled functions would not notice a change.
-        seed: Starts the noise.
+        seed: Seed of the noise.
         **kwargs: Name and dtype, as of any model.
 
     Raises:
         ValueError: If the networks do not fit each other or an argument is out of range.
+
+    Example:
+        import numpy as np
+        from defenses.defense_cyclegan import DefenseCycleGAN
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        purifier = DefenseCycleGAN.for_images((28, 28, 1), width=0.125)
+        purifier.compile()
+        purifier.fit({"clean": images}, batch_size=4, verbose=0)
+        purifier.purify(images).shape  # (8, 28, 28, 1)
     """
 
     batch_keys = ("clean",)
+    pooled = True
     loss_names = (
         *("discriminator_loss", "discriminator_a_loss", "discriminator_b_loss"),
         *("generator_loss", "generator_a_loss", "generator_b_loss", "cycle_loss"),
@@ -118,7 +129,6 @@ class DefenseCycleGAN(AdversarialPurifier):
         width: float = 1.0,
         seed: int = 0,
         removed_concatenations: int = 0,
-        discriminator_width: float | None = None,
         sigmoid: bool = False,
         **arguments: Any,
     ) -> Self:
@@ -130,7 +140,6 @@ class DefenseCycleGAN(AdversarialPurifier):
             width: Factor on every filter count.
             seed: Seeds weights and noise.
             removed_concatenations: 0 to 4, of both generators; see ``unet``.
-            discriminator_width: Factor on those of the discriminators; ``None`` is ``width``.
             sigmoid: Whether scores pass a sigmoid, as "D: x -> [0, 1]" may mean.
             **arguments: Passed on to the constructor.
 
@@ -142,7 +151,6 @@ class DefenseCycleGAN(AdversarialPurifier):
             input_shape,
             removed_concatenations=removed_concatenations,
             width=width,
-            discriminator_width=discriminator_width,
             sigmoid=sigmoid,
             seed=seed,
         )
@@ -164,7 +172,7 @@ class DefenseCycleGAN(AdversarialPurifier):
     # ------------------------------------------------------------------ losses
 
     def domains(self, images: Any) -> tuple[Any, Any]:
-        """Cuts a batch of clean images in two samples, one for each domain.
+        """Splits a batch of clean images into two samples, one for each domain.
 
         Halves of a shuffled batch are independent, so 128 images give each domain 64. Of an odd
         number the middle one is in both. Each call draws new noise.
@@ -230,13 +238,14 @@ class DefenseCycleGAN(AdversarialPurifier):
         """One update of the discriminators and one of the generators (eqs. 1-3).
 
         1. Take a batch of clean images X and halve it: x_a from domain A, x_b from domain B.
-        2. Generate G_A(x_a), which D_A holds against x_b, and G_B(x_b), which D_B does against x_a.
+        2. Generate G_A(x_a), which D_A compares with x_b, and G_B(x_b), which D_B compares with
+           x_a.
         3. Add up the losses of D_A and D_B (eq. 1).
-        4. Move D_A and D_B together, down the gradient of the sum.
-        5. Score G_A(x_a) and G_B(x_b) again, by the moved discriminators (eq. 2).
-        6. Go back: G_B(G_A(x_a)) and G_A(G_B(x_b)), and compare with x_a and x_b (eq. 3).
+        4. Update D_A and D_B together by a gradient step on the sum.
+        5. Score G_A(x_a) and G_B(x_b) again, by the updated discriminators (eq. 2).
+        6. Map back: G_B(G_A(x_a)) and G_A(G_B(x_b)), and compare with x_a and x_b (eq. 3).
         7. Add up the losses of G_A, G_B and of the cycles, the latter weighted.
-        8. Move G_A and G_B together, down the gradient of the sum.
+        8. Update G_A and G_B together by a gradient step on the sum.
 
         Args:
             data: A batch with the key ``"clean"``.

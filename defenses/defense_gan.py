@@ -1,4 +1,4 @@
-"""Defense-GAN: the generated image that is nearest to the one received."""
+"""Defense-GAN: an image is replaced by the nearest image that a generator can produce."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["DefenseGAN"]
 @register("defense_gan")
 @keras.saving.register_keras_serializable(package="cleanroom")
 class DefenseGAN(WassersteinGAN):
-    """Purifies by searching what a generator of clean images can make for the nearest image.
+    """Purifies by searching a generator's latent space for the image nearest to the given one.
 
-    The generator is trained on clean images alone, so a perturbation is none of its products. The
-    search is gradient descent in the latent space from several random starts; it makes a
-    purification slow, and its gradient useless, so that an attack needs BPDA.
+    The generator is trained on clean images alone, so it does not produce perturbations. The search
+    is gradient descent in the latent space from several random starts; it is slow, and its gradient
+    is useless, so that an attack needs BPDA.
 
     **Reference**: Samangouei, Kabkab and Chellappa, "Defense-GAN: protecting classifiers against
     adversarial attacks using generative models", 2018, and its public code; PuVAE, eq. 6;
@@ -33,31 +33,41 @@ class DefenseGAN(WassersteinGAN):
 
     **Differs from the paper**: the search starts from N(0, I / latent_dim), as the code's does; the
     text's N(0, I) is ``initial_scale`` 1. The learning rate falls to a tenth after 0.8 of the
-    steps, which the code asks for but, counting no steps, never does. The last step counts: the
-    errors compared are those of the final latent vectors, where the code's are one step old. The
-    gradient penalty takes the norm over the whole image; see ``gradient_penalty_loss``. Each
+    steps, which the code intends but, since it does not count steps, never does. The errors
+    compared are those of the final latent vectors; in the code they are those of one step earlier.
+    The gradient penalty takes the norm over the whole image; see ``gradient_penalty_loss``. Each
     training step ends, rather than begins, with the generator; see ``WassersteinGAN``.
 
     Args:
         generator: Latent vectors to images in [0, 1].
-        critic: Images to scores ``(batch, 1)``; ``None`` without training, see ``WassersteinGAN``.
+        critic: Images to scores ``(batch, 1)``; ``None`` for a purifier without training.
         num_restarts: Random starts R of a search, at least 1.
         num_steps: Descent steps L of a search, at least 0; 0 compares the starts alone.
-        learning_rate: Of the search, positive.
-        momentum: Of the search, in [0, 1).
+        learning_rate: Learning rate of the search, positive.
+        momentum: Momentum of the search, in [0, 1).
         initial_scale: Standard deviation of the starts, positive; ``None`` is
             ``latent_dim ** -0.5``.
         **arguments: Those of the training, the seed, and name and dtype; see ``WassersteinGAN``.
 
     Call arguments:
         images: float32 ``(batch, height, width, channels)`` in [0, 1].
-        training: Ignored; a purification always takes the generator's settled statistics.
+        training: Ignored; a purification always uses the generator's moving statistics.
 
     Returns:
         Generated images, shape of the input, in [0, 1]. No gradient flows to the input.
 
     Raises:
         ValueError: If the networks do not fit each other or an argument is out of range.
+
+    Example:
+        import numpy as np
+        from defenses.defense_gan import DefenseGAN
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        purifier = DefenseGAN.for_images((28, 28, 1), width=0.125, num_restarts=2, num_steps=5)
+        purifier.compile()
+        purifier.fit({"clean": images}, batch_size=4, verbose=0)
+        purifier.purify(images).shape  # (8, 28, 28, 1)
     """
 
     is_stochastic = True
@@ -167,7 +177,7 @@ _NUMBERS = {
     "momentum": ("in [0, 1)", lambda value: 0 <= value < 1),
     "initial_scale": ("above 0", lambda value: value > 0),
 }
-"""The numbers that a search is made with, and what they may be."""
+"""The numerical options of a search, and their valid ranges."""
 
 
 def _check_arguments(purifier: DefenseGAN) -> None:

@@ -20,16 +20,16 @@ __all__ = ["DefenseVAE"]
 @register("defense_vae")
 @keras.saving.register_keras_serializable(package="cleanroom")
 class DefenseVAE(VariationalPurifier):
-    """Purifies by one pass through a variational autoencoder that has seen attacks.
+    """Purifies by one pass through a variational autoencoder trained on attacked images.
 
-    It is shown attacked images and asked for the clean ones, so it learns to take off
-    perturbations of the kinds it has met, at the price of knowing those kinds.
+    It is trained to reconstruct the clean image from an attacked one, so it learns to remove
+    perturbations of the kinds in its training set, which have to be known beforehand.
 
     **Reference**: Li and Ji, "Defense-VAE: a fast and accurate defense against adversarial
     attacks", 2019, and its public code; compared against in Dissertation, ch. 3.4, 4.4 and 5.4, and
     in Defense-CycleGAN, fig. 2.
 
-    **Differs from the paper**: as its code, not its text, it weights the divergence by 0, which
+    **Differs from the paper**: as in its code, not its text, the divergence is weighted by 0, which
     leaves a denoising autoencoder with latent noise. Other image shapes than 28x28x1 are not in the
     code; see ``defense_vae_encoder``.
 
@@ -37,7 +37,7 @@ class DefenseVAE(VariationalPurifier):
         encoder: Images to ``[z_mean, z_log_var]``.
         decoder: Latent vectors to images in [0, 1].
         kl_weight: Weight of the Kullback-Leibler divergence, at least 0; 1 is the text's.
-        seed: Starts the latent noise of training.
+        seed: Seed of the latent noise in training.
         **kwargs: Name and dtype, as of any model.
 
     Call arguments:
@@ -50,9 +50,21 @@ class DefenseVAE(VariationalPurifier):
 
     Raises:
         ValueError: If the networks do not fit each other or the weight is negative.
+
+    Example:
+        import numpy as np
+        from defenses.defense_vae import DefenseVAE
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        purifier = DefenseVAE.for_images((28, 28, 1), width=0.125)
+        purifier.compile()
+        attacked_images = np.clip(images + 0.1, 0.0, 1.0)
+        purifier.fit({"clean": images, "adversarial": attacked_images}, batch_size=4, verbose=0)
+        purifier.purify(images).shape  # (8, 28, 28, 1)
     """
 
     batch_keys = ("clean", "adversarial")
+    retrains_classifier = True
     loss_names = ("loss", "reconstruction_loss", "kl_loss")
 
     def __init__(
@@ -83,7 +95,7 @@ class DefenseVAE(VariationalPurifier):
         latent_dim: int = 128,
         **arguments: Any,
     ) -> Self:
-        """Builds the networks of the public code, or what they become for other image shapes.
+        """Builds the networks of the public code, adapted to the image shape.
 
         Args:
             input_shape: ``(height, width, channels)``.
@@ -129,7 +141,7 @@ class DefenseVAE(VariationalPurifier):
 
     @classmethod
     def default_optimizer(cls) -> keras.optimizers.Optimizer:
-        """The code's: Adam at rate 0.0005."""
+        """Adam at rate 0.0005, as in the public code."""
         return keras.optimizers.Adam(5e-4)
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -139,7 +151,7 @@ class DefenseVAE(VariationalPurifier):
         2. Encode the attacked images to the mean and variance of their latent vectors.
         3. Draw one latent vector for each image and decode it.
         4. Compare with the clean images by cross-entropy; add the weighted divergence.
-        5. Move encoder and decoder together, down the gradient of the sum.
+        5. Update encoder and decoder together by a gradient step on the sum.
 
         Args:
             data: A batch with the keys ``"clean"`` and ``"adversarial"``.

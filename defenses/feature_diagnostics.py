@@ -5,28 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import keras
 import numpy as np
 
-from defenses.batches import predict_in_batches, validate_images
+from defenses.batches import validate_images
+from defenses.vqunet import VQUNet, network_outputs
 
-if TYPE_CHECKING:
-    from defenses.vqunet import VQUNet
-
-__all__ = ["DepthDiagnostics", "FeatureDiagnostics", "feature_diagnostics", "network_outputs"]
+__all__ = ["DepthDiagnostics", "FeatureDiagnostics", "feature_diagnostics"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DepthDiagnostics:
     """What an attack changes at one depth, averaged over images, positions and channels.
 
-    Features of two networks differ in scale, because the encoder loss shrinks those of one; so
-    each change stands three times: as it is, as a share of the mean magnitude of the clean
-    features, and as a share of the spread over the clean images of what changes. Features that are
-    nearly the same for every image hardly change under an attack either; the last share tells that
-    from robustness.
+    Features of two networks differ in scale, because the encoder loss shrinks those of one; so each
+    change is given in three units: as it is, relative to the mean magnitude of the clean features,
+    and relative to their spread over the clean images. Features that are nearly the same for every
+    image hardly change under an attack either; the last unit distinguishes that from robustness.
 
     Attributes:
         depth: 1 for the largest features.
@@ -40,7 +36,7 @@ class DepthDiagnostics:
         post_change: Mean |q(x') - q(x)| after quantization; ``None`` without quantizers.
         relative_post_change: The same over ``clean_magnitude``.
         spread_post_change: The same over ``clean_code_spread``; NaN if that is 0.
-        changed_index_percent: How many in a hundred positions get another code.
+        changed_index_percent: Percentage of positions whose code changes.
     """
 
     depth: int
@@ -70,39 +66,6 @@ class FeatureDiagnostics:
     num_images: int
     reconstruction_l1: float
     depths: tuple[DepthDiagnostics, ...]
-
-
-def network_outputs(
-    network: keras.Model, images: np.ndarray, batch_size: int = 256
-) -> dict[str, Any]:
-    """Everything that the network of VQUNet computes for an array of images.
-
-    All of it is held at once: about 270 kB for an image of 32x32 pixels at full width.
-
-    Args:
-        network: A network that ``models.vqunet.vqunet`` built.
-        images: Float array ``(num_images, height, width, channels)`` in [0, 1].
-        batch_size: Largest number of images in a batch.
-
-    Returns:
-        The outputs described there, as arrays over all images.
-
-    Raises:
-        ValueError: If the images are of another shape, kind or range, or none.
-    """
-    checked = validate_images(images, network.input_shape[1:])
-    batches: list[dict[str, Any]] = []
-
-    def predict(batch: np.ndarray) -> Any:
-        batches.append(network.predict_on_batch(batch))
-        return batches[-1]["images"]
-
-    predict_in_batches(predict, checked, batch_size)
-
-    def join(*parts: np.ndarray) -> np.ndarray:
-        return np.concatenate(parts)[: len(checked)]  # only the last batch is filled up
-
-    return keras.tree.map_structure(join, *batches)
 
 
 def feature_diagnostics(
@@ -191,7 +154,7 @@ class _Spreads:
         self._sums: list[np.ndarray] = []
 
     def add(self, arrays: Sequence[np.ndarray]) -> None:
-        """Takes one array ``(batch, ...)`` for each depth; the same depths every time."""
+        """Adds one array ``(batch, ...)`` for each depth; the same depths every time."""
         if not self._count:
             self._first = [array[:1].astype("float64") for array in arrays]
             self._sums = [np.zeros((2, *array.shape[1:])) for array in arrays]

@@ -1,7 +1,7 @@
 """Losses of adversarial training and of cycles, one pure function each, in ``keras.ops`` alone.
 
-As elsewhere, a loss returns one number per image, shape ``(batch,)``; the mean over the batch is
-the training step's.
+A loss returns one number per image, shape ``(batch,)``; the mean over the batch is the training
+step's.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ GAN_POWERS = (1, 2)
 def least_squares_discriminator_loss(real_scores: Any, fake_scores: Any, power: int = 2) -> Any:
     """How far real images score from 1 and generated ones from 0, averaged over patches.
 
-    Unlike a cross-entropy, squares keep pulling at fakes that are already taken for real but lie
-    far from the real ones.
+    Unlike a cross-entropy, squares also penalise fakes that are classified as real but lie far from
+    the real images.
 
     **Reference**: Defense-CycleGAN, eq. 1; Dissertation, eq. 4.3.1; Mao et al., "Least Squares
     Generative Adversarial Networks", 2017, eq. 2 (without its factors of one half).
     **Differs from the paper**: eq. 1 takes the root of each square, which makes it an absolute
-    value, and is called least squares; the default is squares, ``power=1`` is the print. Where a
-    discriminator scores patches, each has its distance and the distances are averaged.
+    value, and is called least squares; the default is squares, ``power=1`` the absolute value.
+    Where a discriminator scores patches, each has its distance and the distances are averaged.
 
     Args:
         real_scores: Scores of real images, ``(batch, ...)``, any range.
@@ -69,10 +69,10 @@ def least_squares_generator_loss(fake_scores: Any, power: int = 2) -> Any:
 
 
 def cycle_loss(images: Any, cycled_images: Any) -> Any:
-    """Absolute difference of an image and its way through both generators, averaged over pixels.
+    """Absolute difference of an image and its pass through both generators, averaged over pixels.
 
-    An adversarial loss alone would accept any image of the target domain; the way back ties the
-    image to the one that it was made from.
+    An adversarial loss alone would accept any image of the target domain; the cycle requires that
+    the generated image determine the original one.
 
     **Reference**: Defense-CycleGAN, eq. 3, one of its two terms; Dissertation, eq. 4.3.3.
     **Differs from the paper**: the equation leaves the reduction open; it is a mean over pixels and

@@ -20,12 +20,12 @@ DECAY_FACTOR = 0.1
 
 
 class Candidates(NamedTuple):
-    """What a search has found for each image, from each of its starts.
+    """Results of a search for each image, from each of its starts.
 
     Attributes:
         latents: ``(batch, num_restarts, latent_dim)``, any range.
-        reconstructions: What the generator makes of them, ``(batch, num_restarts, height, width,
-            channels)`` in [0, 1].
+        reconstructions: Images generated from them,
+            ``(batch, num_restarts, height, width, channels)`` in [0, 1].
         errors: Their mean squared errors, ``(batch, num_restarts)``, in [0, 1].
     """
 
@@ -43,10 +43,10 @@ def descend_latents(
     learning_rate: float,
     momentum: float,
 ) -> Any:
-    """Moves latent vectors so that what the generator makes of them nears the images.
+    """Moves latent vectors so that the images generated from them approach given images.
 
     Gradient descent with momentum. Each latent vector follows the error of its own image alone, so
-    none depends on its company in the batch. The learning rate falls to a tenth once
+    the result does not depend on the rest of the batch. The learning rate falls to a tenth once
     ``DECAY_START`` of the steps, rounded up, are done.
 
     Args:
@@ -54,8 +54,8 @@ def descend_latents(
         images: ``(batch, height, width, channels)`` in [0, 1].
         latents: Where to start, ``(batch, latent_dim)``, any range.
         num_steps: Number of steps, at least 0.
-        learning_rate: Positive.
-        momentum: In [0, 1).
+        learning_rate: Step length, positive.
+        momentum: Share of the previous step that is kept, in [0, 1).
 
     Returns:
         ``(batch, latent_dim)``, any range.
@@ -78,10 +78,10 @@ def descend_latents(
 def nearest_candidates(candidates: Candidates) -> Any:
     """Returns, for each image, the reconstruction with the least error.
 
-    A start whose search has diverged is passed over, unless all have.
+    Starts whose search has diverged are ignored, unless all have.
 
     Args:
-        candidates: What a search has found.
+        candidates: Results of a search.
 
     Returns:
         ``(batch, height, width, channels)`` in [0, 1].

@@ -37,8 +37,8 @@ def reconstruction_loss(images: Any, reconstructions: Any) -> Any:
     reconstruction, up to a constant.
 
     **Reference**: Dissertation, ch. 3, eq. 3.3.3.
-    **Differs from the paper**: the equation leaves the reduction open; the likelihood asks for a
-    sum, and a sum it is.
+    **Differs from the paper**: the equation leaves the reduction open; the likelihood implies a
+    sum, which is used here.
 
     Args:
         images: ``(batch, height, width, channels)`` in [0, 1].
@@ -54,9 +54,9 @@ def mean_squared_error_loss(images: Any, reconstructions: Any) -> Any:
     """Squared error, averaged over pixels and channels.
 
     **Reference**: Dissertation, ch. 5.3.2, eq. 5.3.2, which the text calls a mean square error;
-    PuVAE, eq. 6, the error that Defense-GAN searches with.
+    PuVAE, eq. 6, the error that Defense-GAN minimises.
     **Differs from the paper**: PuVAE's equation sums; the public code of Defense-GAN, whose
-    learning rate belongs to it, averages.
+    learning rate is meant for it, averages.
 
     Args:
         images: ``(batch, height, width, channels)`` in [0, 1].
@@ -96,7 +96,7 @@ def binary_cross_entropy_loss(images: Any, reconstructions: Any) -> Any:
 def kl_divergence_loss(z_mean: Any, z_log_var: Any) -> Any:
     """Kullback-Leibler divergence of N(mean, variance) from N(0, I), summed over the latent axis.
 
-    It draws the encoder's posterior towards the prior, in closed form.
+    It draws the encoder's posterior towards the prior; this is its closed form.
 
     **Reference**: Dissertation, eq. 2.4.10b with its sign turned, the regularisation loss of
     eq. 3.3.5: ½ Σ (μ² + σ² − log σ² − 1).
@@ -116,12 +116,12 @@ def kl_divergence_loss(z_mean: Any, z_log_var: Any) -> Any:
 def laplacian_of_gaussian_kernel(sigma: float = 1.0, size: int | None = None) -> np.ndarray:
     """The Laplacian of a Gaussian, sampled on a square grid and shifted to sum to zero.
 
-    The kernel answers to edges of about the scale ``sigma``.
+    The kernel responds to edges of about the scale ``sigma``.
 
     **Reference**: Dissertation, ch. 3, eq. 3.3.4.
-    **Differs from the paper**: scale and size are not printed; the defaults are σ = 1 and a
-    radius of 3σ, which is 7x7. The mean of the samples is subtracted, because a cut-off kernel
-    does not sum to zero and would answer to constant brightness.
+    **Differs from the paper**: scale and size are not printed; the defaults are σ = 1 and a radius
+    of 3σ, which is 7x7. The mean of the samples is subtracted, because a cut-off kernel does not
+    sum to zero and would respond to constant brightness.
 
     Args:
         sigma: Scale in pixels, positive.
@@ -194,8 +194,8 @@ def spatial_frequency_loss(
         sigmas: Scales of the Laplacian of Gaussian; the distances at each are added.
 
     Returns:
-        ``(batch,)``, at least 0. Where the edge maps agree the loss is 0 and so, by choice, is
-        its gradient, which the square root alone would make infinite.
+        ``(batch,)``, at least 0. Where the edge maps agree the loss is 0 and so, by definition
+        here, is its gradient, which the square root alone would make infinite.
 
     Raises:
         ValueError: If there is no scale, or an image is smaller than a kernel.

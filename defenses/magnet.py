@@ -24,11 +24,11 @@ GREY_NOISE, COLOUR_NOISE = 0.1, 0.025
 class MagNet(Purifier):
     """Purifies by one pass through an autoencoder trained to remove Gaussian noise.
 
-    Off the manifold of clean images the autoencoder has learnt to move towards it. The other
-    half of MagNet, which refuses images too far off, is ``defenses.magnet_detector``.
+    The autoencoder has learnt to move images towards the manifold of clean ones. The other half of
+    MagNet, which rejects images too far from it, is ``defenses.magnet_detector``.
 
-    **Reference**: Meng and Chen, "MagNet", 2017, the reformer; PuVAE, eq. 5, which compares with
-    the reformer alone.
+    **Reference**: Meng and Chen, "MagNet", 2017, the reformer; PuVAE, eq. 5, where the reformer
+    alone is the baseline.
 
     **Differs from the paper**: the mean squared error is averaged over pixels and the penalty on
     activations summed over an image, then both are averaged over the batch, as in the authors'
@@ -40,14 +40,25 @@ class MagNet(Purifier):
         training_noise: Standard deviation of the Gaussian noise on training images, at least 0;
             noisy images are clipped to [0, 1]. Purification and evaluation add none.
         activity_weight: Weight of the summed squares of all convolutions' outputs.
-        seed: Starts the training noise.
+        seed: Seed of the training noise.
         **kwargs: Name and dtype, as of any model.
 
     Raises:
-        ValueError: If the autoencoder does not keep the shape or is no chain of layers, or a
+        ValueError: If the autoencoder does not keep the shape or is not a chain of layers, or a
             number is negative.
+
+    Example:
+        import numpy as np
+        from defenses.magnet import MagNet
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        purifier = MagNet.for_images((28, 28, 1))
+        purifier.compile()
+        purifier.fit({"clean": images}, batch_size=4, verbose=0)
+        purifier.purify(images).shape  # (8, 28, 28, 1)
     """
 
+    has_detectors = True
     batch_keys = ("clean",)
     network_names = ("autoencoder",)
     loss_names = ("loss", "reconstruction_loss", "activity_loss")
@@ -158,7 +169,7 @@ class MagNet(Purifier):
         3. Reconstruct; note the squares of all activations on the way.
         4. Compare with x, not with its noisy copy: mean squared error, plus a small penalty on
            the activations.
-        5. Move the autoencoder down the gradient.
+        5. Take a gradient step on the autoencoder's weights.
 
         Args:
             data: A batch with the key ``"clean"``.

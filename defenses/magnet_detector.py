@@ -1,4 +1,4 @@
-"""MagNet's detectors: images too far from the manifold of clean ones are refused."""
+"""MagNet's detectors: images too far from the manifold of clean ones are rejected."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reconstruction_error(images: Any, reconstructions: Any, order: int) -> Any:
 def jensen_shannon_divergence(logits: Any, other_logits: Any, temperature: float) -> Any:
     """How far two predictions are apart, with their softmaxes flattened by a temperature.
 
-    The temperature keeps a confident classifier from drowning small differences.
+    The temperature keeps small differences visible where the classifier is confident.
 
     **Reference**: Meng and Chen, "MagNet", 2017, the detector based on probability divergence:
     half of KL(P, M) + KL(Q, M), where M is the mean of P and Q.
@@ -68,15 +68,15 @@ def jensen_shannon_divergence(logits: Any, other_logits: Any, temperature: float
 
 
 class MagNetDetector(abc.ABC):
-    """Refuses images that its autoencoder changes more than nearly all clean images.
+    """Rejects images that its autoencoder changes more than nearly all clean images.
 
-    A subclass says what is measured. The threshold comes from clean images that nothing was
-    trained on.
+    A subclass defines the score. The threshold is fitted to clean images that were not used in
+    training.
 
     **Reference**: Meng and Chen, "MagNet", 2017, the detectors; thresholds by false positive
     rate: 0.001 for MNIST, for CIFAR-10 0.005 by error and 0.01 by divergence.
-    **Differs from the paper**: an image at the threshold is accepted, so that equal scores (an
-    empty image seen twice) never refuse more than the rate asks for.
+    **Differs from the paper**: an image at the threshold is accepted, so that equal scores (of
+    identical images) never raise the rate of rejection above the given one.
 
     Args:
         reformer: Trained purifier whose output is compared with its input.
@@ -92,7 +92,7 @@ class MagNetDetector(abc.ABC):
         """Scores a batch as a tensor ``(batch,)``, differentiably where the networks are."""
 
     def scores(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-        """Scores any number of images; the higher, the farther from clean.
+        """Scores any number of images; higher is farther from clean.
 
         Args:
             images: Float array ``(num_images, height, width, channels)`` in [0, 1].
@@ -120,37 +120,37 @@ class MagNetDetector(abc.ABC):
     def fit_threshold(
         self, validation_images: np.ndarray, false_positive_rate: float, batch_size: int = 256
     ) -> Self:
-        """Sets the threshold so that this share of the given clean images is refused.
+        """Sets the threshold so that this share of the given clean images is rejected.
 
         Args:
-            validation_images: Clean images that neither the reformer nor a classifier has seen
-                in training; at least one divided by the rate of them.
-            false_positive_rate: Share of them to refuse, above 0 and below 1. As many images as
-                that, rounded down, lie above the threshold, fewer where scores are equal.
+            validation_images: Clean images that neither the reformer nor a classifier was trained
+                on; at least ``1 / false_positive_rate`` of them.
+            false_positive_rate: Share of them to reject, above 0 and below 1. That many images,
+                rounded down, lie above the threshold; fewer where scores are equal.
             batch_size: Images per batch.
 
         Returns:
             The detector itself.
 
         Raises:
-            ValueError: If the rate is out of range or asks for less than one image.
+            ValueError: If the rate is out of range or amounts to less than one image.
         """
-        num_refused = int(false_positive_rate * len(validation_images) + 1e-9)
-        if not 0 < false_positive_rate < 1 or num_refused < 1:
+        num_rejected = int(false_positive_rate * len(validation_images) + 1e-9)
+        if not 0 < false_positive_rate < 1 or num_rejected < 1:
             raise ValueError(
                 f"Expected a false_positive_rate between 0 and 1 that is at least one of the "
                 f"images, received {false_positive_rate} and {len(validation_images)} images. "
                 "Raise the rate or pass more images."
             )
         scores = np.sort(self.scores(validation_images, batch_size))
-        self.threshold = float(scores[-num_refused - 1])
+        self.threshold = float(scores[-num_rejected - 1])
         return self
 
     def accepts(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
         """Whether each image is close enough to clean ones to be classified.
 
         Args:
-            images: As of ``scores``.
+            images: Float array ``(num_images, height, width, channels)`` in [0, 1].
             batch_size: Images per batch.
 
         Returns:
@@ -168,7 +168,7 @@ class MagNetDetector(abc.ABC):
 
 
 class ErrorDetector(MagNetDetector):
-    """Refuses images that the autoencoder reconstructs badly.
+    """Rejects images that the autoencoder reconstructs badly.
 
     **Reference**: Meng and Chen, "MagNet", 2017: for MNIST order 2 with autoencoder I and order 1
     with II, for CIFAR-10 order 1 with II.
@@ -176,11 +176,21 @@ class ErrorDetector(MagNetDetector):
 
     Args:
         reformer: Trained purifier.
-        order: The norm's p, 1 or 2.
+        order: The p of the norm, 1 or 2.
         threshold: Largest accepted score, if known.
 
     Raises:
-        ValueError: If the order is neither.
+        ValueError: If ``order`` is neither 1 nor 2.
+
+    Example:
+        import numpy as np
+        from defenses.magnet import MagNet
+        from defenses.magnet_detector import ErrorDetector
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        reformer = MagNet.for_images((28, 28, 1))
+        detector = ErrorDetector(reformer, order=2).fit_threshold(images, false_positive_rate=0.25)
+        int(np.sum(detector.accepts(images)))  # 6
     """
 
     def __init__(
@@ -197,7 +207,7 @@ class ErrorDetector(MagNetDetector):
 
 
 class DivergenceDetector(MagNetDetector):
-    """Refuses images that are classified otherwise once they are reformed.
+    """Rejects images whose predicted probabilities change when they are reformed.
 
     **Reference**: Meng and Chen, "MagNet", 2017: for CIFAR-10, temperatures 10 and 40.
     **Differs from the paper**: nothing.
@@ -210,6 +220,19 @@ class DivergenceDetector(MagNetDetector):
 
     Raises:
         ValueError: If the temperature is not positive.
+
+    Example:
+        import numpy as np
+        from defenses.magnet import MagNet
+        from defenses.magnet_detector import DivergenceDetector
+        from models.classifiers import classifier_a
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        reformer = MagNet.for_images((28, 28, 1))
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        detector = DivergenceDetector(reformer, classifier)
+        detector.fit_threshold(images, false_positive_rate=0.25)
+        int(np.sum(detector.accepts(images)))  # 6
     """
 
     def __init__(
@@ -238,7 +261,7 @@ class DivergenceDetector(MagNetDetector):
 def accepted_by_all(
     detectors: Sequence[MagNetDetector], images: np.ndarray, batch_size: int = 256
 ) -> np.ndarray:
-    """Whether no detector refuses an image; MagNet classifies only those.
+    """Whether every detector accepts an image; MagNet classifies only those.
 
     Args:
         detectors: Fitted detectors; without any, every image is accepted.
@@ -257,10 +280,10 @@ def accepted_by_all(
 def handled(
     labels: np.ndarray, predictions: np.ndarray, accepted: np.ndarray, *, adversarial: bool
 ) -> np.ndarray:
-    """Which images the whole of MagNet, detectors and reformer, deals with rightly.
+    """Which images MagNet as a whole, detectors and reformer, handles correctly.
 
-    An adversarial image is dealt with if it is refused or classified as labelled; a clean one
-    only if it is accepted and classified as labelled. The mean is the accuracy.
+    An adversarial image is handled if it is rejected or classified as labelled; a clean one only if
+    it is accepted and classified as labelled. The mean is the accuracy.
 
     **Reference**: Meng and Chen, "MagNet", 2017, its accuracy under attack.
     **Differs from the paper**: nothing.
@@ -269,7 +292,7 @@ def handled(
         labels: True labels, integers ``(num_images,)``.
         predictions: Labels predicted for the reformed images, same shape.
         accepted: Booleans from ``accepted_by_all``, same shape.
-        adversarial: Whether the images are attacked; one answer for all of them.
+        adversarial: Whether the images, all of them, are attacked.
 
     Returns:
         Booleans ``(num_images,)``.

@@ -1,8 +1,8 @@
-"""Phases: the updates of a training step, stated as data.
+"""Phases: the updates of a training step, described as data.
 
-Each purifier writes its ``train_step`` out, for a reader to hold against the paper. Beside it,
-it lists the same updates as phases, from which one generic step can be made on any backend. A
-test compares the two weight for weight.
+Each purifier has an explicit ``train_step``, to be compared with the paper. It also lists the same
+updates as phases, from which a generic training step is derived on any backend. A test compares the
+resulting weights of both.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Losses = dict[str, Any]
 
 @dataclass(frozen=True)
 class Phase:
-    """One update: which losses move which variables, by which optimizer.
+    """One update: which losses train which variables, by which optimizer.
 
     Attributes:
         name: What is updated, such as ``"generator"``.
         losses: Called as ``losses(batch, training=True)``. Returns a dict of scalars whose entry
             ``"loss"`` is minimised; where ``after`` needs a tensor, a pair ``(dict, tensor)``.
-        variables: The variables this phase moves, always in the same order.
-        optimizer: Moves them.
-        after: Called with that tensor (``None`` where there is none) once the variables have
-            moved, for updates that have no gradient.
+        variables: The variables that this phase updates, always in the same order.
+        optimizer: Updates them.
+        after: Called with that tensor (``None`` where there is none) once the variables are
+            updated, for updates without a gradient.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Phase:
 def step_objective(loss: Any, optimizer: keras.optimizers.Optimizer) -> Any:
     """Turns a batch-mean loss into the scalar whose gradient one replica contributes.
 
-    A distribution strategy adds up the gradients of its replicas, so each one answers for its
-    share of the mean only. Under mixed precision the optimizer asks for its scaling factor.
+    A distribution strategy adds up the gradients of its replicas, so each one contributes its share
+    of the mean. Under mixed precision the loss is multiplied by the optimizer's scaling factor.
 
     Args:
         loss: Scalar tensor, the mean over this replica's batch.

@@ -1,7 +1,7 @@
 """The base class of every purifier.
 
-A purifier maps images to images: it takes what may be an attacked image and returns what the
-clean one may have looked like. The rest of the project knows a purifier by this class alone.
+A purifier maps images to images: it takes an image that may be attacked and returns an estimate of
+the clean one. The rest of the project uses purifiers through this class only.
 
 This module imports no backend. ``tensorflow`` is imported inside the training steps only, so a
 saved purifier loads and purifies on any Keras backend.
@@ -10,6 +10,7 @@ saved purifier loads and purifies on any Keras backend.
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from keras import ops
 
 from defenses.batches import predict_in_batches, reset_seed_generators, validate_images
 from defenses.phases import Batch, Losses, Phase, step_objective
-from defenses.saving import CompositeModel
+from defenses.saving import CompositeModel, check_onnx_file, check_onnx_packages
 
 __all__ = ["Phase", "Purifier"]
 
@@ -41,13 +42,17 @@ class Purifier(CompositeModel, abc.ABC):
     never called ``losses``: that name is a property of every Keras layer.
 
     Attributes:
-        batch_keys: What a training batch holds.
+        batch_keys: Keys of a training batch.
         loss_names: Every logged loss. Where phases share the name ``"loss"``, it is declared and
             logged as ``"<phase>_loss"``.
         optimizer_names: The optimizers that ``compile`` takes, one for each network group.
         is_stochastic: Whether two purifications of one image differ, so that an attack has to
             average over them.
         differentiable: Whether a gradient flows to the input; if not, an attack needs BPDA.
+        pooled: Whether it is published with a pool of voters and the Bayesian update.
+        retrains_classifier: Whether the classifier behind it is published retrained on purified
+            images.
+        has_detectors: Whether it is published with detectors that refuse images.
 
     Call arguments:
         images: float32 ``(batch, height, width, channels)`` in [0, 1].
@@ -62,6 +67,9 @@ class Purifier(CompositeModel, abc.ABC):
     optimizer_names: tuple[str, ...] = ("optimizer",)
     is_stochastic: bool = False
     differentiable: bool = True
+    pooled: bool = False
+    retrains_classifier: bool = False
+    has_detectors: bool = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -82,7 +90,7 @@ class Purifier(CompositeModel, abc.ABC):
 
         Args:
             input_shape: ``(height, width, channels)``.
-            num_classes: Number of classes, for purifiers that are conditioned on one.
+            num_classes: Number of classes, for purifiers that are conditioned on the class.
             width: Factor on every hidden channel count; 1 is the published network.
             seed: Seeds initial weights, dropout and sampling.
             **arguments: Passed on to the constructor and the networks.
@@ -93,7 +101,7 @@ class Purifier(CompositeModel, abc.ABC):
 
     @classmethod
     def narrow(cls, purifier: keras.Model) -> Self:
-        """Returns `purifier` itself, known to be of this class.
+        """Returns ``purifier`` itself, with this class as its static type.
 
         Args:
             purifier: Any purifier.
@@ -123,12 +131,12 @@ class Purifier(CompositeModel, abc.ABC):
         self.build((None, *self.image_shape))
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Creates whatever variables are missing, by a run on symbolic images."""
+        """Creates missing variables by a call on symbolic images."""
         if not self.built:
             self.call(keras.KerasTensor(tuple(input_shape)))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """A purified batch has the shape of the batch."""
+        """The shape of the input."""
         return tuple(input_shape)
 
     # ------------------------------------------------------------------ purifying
@@ -162,15 +170,60 @@ class Purifier(CompositeModel, abc.ABC):
         return np.clip(purified, 0.0, 1.0).astype("float32", copy=False)
 
     def attack_surrogate(self) -> Purifier:
-        """A purifier on the same networks that an attack should differentiate in its place.
+        """A purifier with the same networks that a gradient attack should use in its place.
 
-        Itself, unless a subclass has a choice inside through which no gradient flows.
+        The purifier itself, unless a subclass makes a discrete choice without a gradient.
         """
         return self
 
     def reset_randomness(self, seed: int) -> None:
         """Restarts every random stream of the purifier (sampling, dropout) from one seed."""
         reset_seed_generators(self, seed)
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Sequence[Any] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Writes the purification alone, to be run without this code; see ``keras.Model.export``.
+
+        Keras knows the signature of a model of this kind only after its first call. Here it is
+        known before: any number of images of ``image_shape``. A SavedModel purifies by the
+        ``serve`` of what ``tf.saved_model.load`` returns, and draws anew at each call if the
+        purifier is stochastic.
+
+        Args:
+            filepath: Folder of the SavedModel, or the ``.onnx`` file.
+            format: ``"tf_saved_model"``, ``"onnx"``, or another that Keras knows.
+            verbose: Whether Keras prints where it has written; ``None`` is Keras's default.
+            input_signature: What Keras takes; ``None`` is float32
+                ``(batch, height, width, channels)`` with a free batch.
+            **arguments: Passed on to Keras, such as ``opset_version``.
+
+        Raises:
+            ImportError: If a package that ONNX needs is not installed.
+            ValueError: If ONNX cannot express the purifier: it is stochastic, or made of
+                operations that ONNX does not have.
+        """
+        if input_signature is None:
+            shape = (None, *self.image_shape)
+            input_signature = [keras.InputSpec(dtype="float32", shape=shape, name="images")]
+        path, of_class = os.fspath(filepath), type(self).__name__
+        if format == "onnx":
+            if self.is_stochastic:
+                raise ValueError(
+                    f"Expected a deterministic purifier for format='onnx', which has no seeded "
+                    f"noise, received a stochastic {of_class}. Export it with "
+                    "format='tf_saved_model', or build one without noise on the same networks "
+                    "(mean_latent=True for a variational autoencoder)."
+                )
+            check_onnx_packages()
+        super().export(path, format, verbose, input_signature, **arguments)
+        if format == "onnx":
+            check_onnx_file(path, of_class)
 
     # ------------------------------------------------------------------ training
 
@@ -180,7 +233,7 @@ class Purifier(CompositeModel, abc.ABC):
 
     @classmethod
     def default_optimizer(cls) -> keras.optimizers.Optimizer:
-        """What ``compile`` takes where nothing is passed; a subclass gives its published one."""
+        """The optimizer that ``compile`` uses by default; a subclass returns its published one."""
         return keras.optimizers.Adam()
 
     def compile(  # the signature is Keras's, less what a purifier fixes itself
@@ -197,7 +250,7 @@ class Purifier(CompositeModel, abc.ABC):
 
         Args:
             optimizer: A Keras optimizer, or the name of one; ``None`` is ``default_optimizer()``.
-                One given clips gradients as it was made to.
+                Gradients are clipped as the given optimizer is configured to.
             run_eagerly: Whether to run steps without compiling them.
             jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
             steps_per_execution: Batches per compiled call.
@@ -229,7 +282,7 @@ class Purifier(CompositeModel, abc.ABC):
         return batch
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One training step; subclasses write theirs out, equal to the one from the phases."""
+        """One training step; subclasses write it explicitly, equal to ``phase_train_step``."""
         return self.phase_train_step(data)
 
     def phase_train_step(self, data: Any) -> dict[str, Any]:
@@ -253,7 +306,7 @@ class Purifier(CompositeModel, abc.ABC):
         return self.tracked_losses()
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Computes the losses of every phase in inference mode and moves nothing."""
+        """Computes the losses of every phase in inference mode, without updates."""
         batch = self.read_batch(data)
         for phase in self.phases():
             losses, _ = phase.evaluate(batch, training=False)

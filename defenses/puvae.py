@@ -1,4 +1,4 @@
-"""PuVAE: the nearest of an image's reconstructions as each of the classes."""
+"""PuVAE: an image is reconstructed under each class, and the nearest reconstruction is kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PUBLISHED_WEIGHTS = (0.01, 0.1, 10.0)
 
 @dataclass(frozen=True)
 class _Untracked:
-    """Keeps a network out of Keras's sight: it is neither trained nor saved with its holder."""
+    """Hides a network from Keras, so that it is neither trained nor saved with its owner."""
 
     network: keras.Model | None
 
@@ -38,28 +38,27 @@ class _Untracked:
 @register("puvae")
 @keras.saving.register_keras_serializable(package="cleanroom")
 class PuVAE(Purifier):
-    """Purifies by reconstructing an image as each class and keeping the nearest reconstruction.
+    """Purifies by reconstructing an image under each class and keeping the nearest result.
 
-    A VAE that is told the class projects on the manifold of that class. A perturbation is small,
-    so the projection on the true class should stay the nearest one, while the perturbation is
-    lost on the way. A classifier trained apart sees to it that reconstructions look like their
-    class.
+    A VAE conditioned on the class projects on the manifold of that class. A perturbation is small,
+    so the projection on the true class should stay the nearest one, while the perturbation is lost
+    on the way. A separately trained classifier makes reconstructions recognisable as their class.
 
     **Reference**: PuVAE, eqs. 11-22, Table 2 and Figures 2 and 6.
 
     **Differs from the paper**: reductions are not printed. The reconstruction loss is summed over
-    the pixels, without which the printed coefficient 0.01 would leave nothing of it; the
-    divergence is averaged over the latent axis, since a sum switches the latent vector off (see
+    the pixels, without which the printed coefficient 0.01 would make it negligible; the divergence
+    is averaged over the latent axis, since with a sum the latent vector is ignored (see
     ``kl_reduction``); all are averaged over the batch. The σ_ε of eq. 13, there a variance by
-    notation and a deviation by name, is a standard deviation. Where the label enters is in
+    notation and a deviation by name, is a standard deviation. For where the label enters see
     ``models.conditional_vae``. The optimizer is not printed; the default is Adam with rate 0.001.
 
     Args:
         encoder: ``[images, labels]`` to ``[z_mean, z_deviation]``, from ``puvae_encoder``.
         decoder: ``[latent, labels]`` to images in [0, 1], from ``puvae_decoder``.
-        source_classifier: Trained classifier that returns logits, of another architecture than
-            the one to be defended. Training asks it and never moves it; purifying does not need
-            it, and a saved purifier does not carry it.
+        source_classifier: Trained classifier that returns logits, of another architecture than the
+            one to be defended. Training uses it without updating it; purifying does not need it,
+            and a saved purifier does not contain it.
         reconstruction_weight: Weight λ_RC of the reconstruction loss.
         kl_weight: Weight λ_KL of the Kullback-Leibler divergence.
         kl_reduction: ``"mean"`` or ``"sum"`` over the latent axis. With the sum and the published
@@ -70,14 +69,26 @@ class PuVAE(Purifier):
             each image and class. 0 makes purification deterministic. In training it is 1. Fixed
             for the life of the model, because compiled functions would not notice a change.
         soft_min_temperature: ``None`` takes the nearest candidate. A positive temperature T mixes
-            candidates by softmax(-distance / T), through which a gradient also reaches the
-            choice: for attacks, on a second purifier made from the same networks. Fixed too.
-        seed: Starts the latent noise.
+            candidates by softmax(-distance / T), so that the choice has a gradient too: for
+            attacks, on a second purifier with the same networks. Fixed too.
+        seed: Seed of the latent noise.
         **kwargs: Name and dtype, as of any model.
 
     Raises:
         ValueError: If the networks do not fit each other, a number is out of range or a name
             unknown.
+
+    Example:
+        import numpy as np
+        from defenses.puvae import PuVAE
+        from models.puvae_classifiers import puvae_classifier
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        source = puvae_classifier((28, 28, 1), variant="A", width=0.125)
+        purifier = PuVAE.for_images((28, 28, 1), width=0.125, source_classifier=source)
+        purifier.compile()
+        purifier.fit({"clean": images, "label": np.arange(8)}, batch_size=4, verbose=0)
+        purifier.purify(images).shape  # (8, 28, 28, 1)
     """
 
     batch_keys = ("clean", "label")
@@ -160,7 +171,7 @@ class PuVAE(Purifier):
 
     @property
     def source_classifier(self) -> keras.Model | None:
-        """The frozen classifier that training asks, if there is one."""
+        """The frozen classifier that training uses, if there is one."""
         return self._source.network
 
     @property
@@ -194,13 +205,13 @@ class PuVAE(Purifier):
         return purified_images(projection, self.soft_min_temperature)
 
     def attack_surrogate(self, soft_min_temperature: float | None = None) -> PuVAE:
-        """A purifier on the same networks whose choice of the candidate has a gradient.
+        """A purifier with the same networks, whose choice of the candidate can have a gradient.
 
         Args:
-            soft_min_temperature: The T of the mixture; ``None`` keeps the choice, as a constant.
+            soft_min_temperature: The T of the mixture; ``None`` treats the choice as constant.
 
         Returns:
-            One on the same networks, without a source classifier.
+            A purifier without a source classifier.
         """
         options = {
             name: value
@@ -256,7 +267,7 @@ class PuVAE(Purifier):
         }
 
     def phases(self) -> list[Phase]:
-        """One phase: encoder and decoder move together; the source classifier never does."""
+        """One phase: one update of encoder and decoder; the source classifier stays fixed."""
         variables = self.encoder.trainable_variables + self.decoder.trainable_variables
         return [Phase("puvae", self.puvae_losses, variables, self.optimizer)]
 
@@ -267,9 +278,9 @@ class PuVAE(Purifier):
         2. Encode each pair to mean and standard deviation of its latent vector (eq. 11).
         3. Draw one latent vector z for each image, with σ_ε = 1 (eqs. 12-13).
         4. Decode z and y to the reconstruction x^ (eq. 14).
-        5. Ask the frozen source classifier for the class of x^, its dropout off (eq. 17).
+        5. Classify x^ by the frozen source classifier, without dropout (eq. 17).
         6. Add up reconstruction loss, divergence and cross-entropy (eqs. 15, 16, 18, 19).
-        7. Move encoder and decoder together, down the gradient of the sum.
+        7. Update encoder and decoder together by a gradient step on the sum.
 
         Args:
             data: A batch with the keys ``"clean"`` and ``"label"``.

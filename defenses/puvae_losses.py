@@ -41,11 +41,7 @@ def deviation_kl_loss(z_mean: Any, z_deviation: Any, reduction: str = "sum") -> 
 
 
 def check_reduction(reduction: str) -> None:
-    """Raises unless ``reduction`` is a name that `deviation_kl_loss` knows.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """Raises a ValueError unless ``reduction`` is ``"sum"`` or ``"mean"``."""
     if reduction not in _REDUCTIONS:
         raise ValueError(
             f"Unknown reduction {reduction!r} of the divergence. Expected one of: "
@@ -56,7 +52,7 @@ def check_reduction(reduction: str) -> None:
 def class_cross_entropy_loss(labels: Any, logits: Any) -> Any:
     """Cross-entropy of each class on its own, present or absent, summed over the classes.
 
-    Beside the probability of the label it asks that no other class stand out.
+    Besides a high probability of the label, it requires that no single other class be likely.
 
     **Reference**: PuVAE, eq. 18: −Σ [y log p + (1 − y) log(1 − p)], where p is a softmax.
     **Differs from the paper**: nothing; computed from logits, so no logarithm has to be clipped
@@ -71,7 +67,7 @@ def class_cross_entropy_loss(labels: Any, logits: Any) -> Any:
     """
     num_classes = logits.shape[-1]
     everything = ops.logsumexp(logits, axis=-1, keepdims=True)
-    # log(1 - p_k) is the logarithm of what all classes but k share.
+    # log(1 - p_k) is the logarithm of the total probability of all classes but k.
     without_own = ops.eye(num_classes, dtype=logits.dtype) * _EXCLUDED
     others = ops.logsumexp(logits[:, None, :] + without_own, axis=-1)
     present = labels * (logits - everything)

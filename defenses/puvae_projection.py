@@ -1,4 +1,4 @@
-"""PuVAE's projection of an image on the manifold of each class, and the choice among them."""
+"""PuVAE's projection of an image on the manifold of each class, and the choice of one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Projection", "project_on_classes", "purified_images", "rms_distance"
 
 
 class Projection(NamedTuple):
-    """An image as each of the classes.
+    """Reconstructions of an image under each class.
 
     Attributes:
         candidates: ``(batch, num_classes, height, width, channels)`` in [0, 1].
@@ -95,8 +95,8 @@ def rms_distance(images: Any, candidates: Any) -> Any:
         candidates: ``(batch, num_candidates, height, width, channels)`` in [0, 1].
 
     Returns:
-        ``(batch, num_candidates)`` in [0, 1]. Where a candidate is the image itself, the
-        gradient is 0 by choice; the root alone would make it infinite.
+        ``(batch, num_candidates)`` in [0, 1]. Where a candidate is the image itself, the gradient
+        is defined as 0; the root alone would make it infinite.
     """
     squares = ops.mean(ops.square(candidates - images[:, None]), axis=(2, 3, 4))
     positive = squares > 0

@@ -1,7 +1,7 @@
 """Every purifier by its name.
 
-A purifier enters by the decorator ``register`` on its class; the modules of this package are
-found by themselves, so a new defense is a new file and no edit here.
+A purifier is registered by the decorator ``register`` on its class; all modules of this package are
+imported automatically, so a new defense needs a new file and no edit here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PurifierClass = TypeVar("PurifierClass", bound=type[Purifier])
 
 @dataclass(frozen=True)
 class PurifierEntry:
-    """A purifier as the registry knows it: a class, and what a variant of it fixes.
+    """An entry of the registry: a purifier class and the arguments that a variant of it fixes.
 
     Attributes:
         name: Registry key, also the ``defense`` column of a result row.
-        purifier_class: The class.
-        arguments: Constructor arguments that this entry fixes; empty for the method itself, the
-            switched-off term for an ablation.
+        purifier_class: The class that it builds.
+        arguments: Constructor arguments that this entry fixes; empty for the method itself; for an
+            ablation, those that switch a term off.
     """
 
     name: str
@@ -39,6 +39,21 @@ class PurifierEntry:
     def batch_keys(self) -> tuple[str, ...]:
         """What a training batch of this purifier holds."""
         return self.purifier_class.batch_keys
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the method is published with a pool of voters and the Bayesian update."""
+        return self.purifier_class.pooled
+
+    @property
+    def retrains_classifier(self) -> bool:
+        """Whether the method is published with a classifier retrained on purified images."""
+        return self.purifier_class.retrains_classifier
+
+    @property
+    def has_detectors(self) -> bool:
+        """Whether the method is published with detectors that refuse images."""
+        return self.purifier_class.has_detectors
 
     def for_images(
         self,
@@ -70,7 +85,7 @@ _ENTRIES: dict[str, PurifierEntry] = {}
 
 
 def register(name: str, **arguments: Any) -> Callable[[PurifierClass], PurifierClass]:
-    """Enters the decorated class under a name.
+    """Registers the decorated class under a name.
 
     Args:
         name: Registry key; the module's name for a method, another for an ablation.
@@ -83,7 +98,7 @@ def register(name: str, **arguments: Any) -> Callable[[PurifierClass], PurifierC
         ValueError: From the decorator, if another class has the name.
     """
 
-    def enter(purifier_class: PurifierClass) -> PurifierClass:
+    def add(purifier_class: PurifierClass) -> PurifierClass:
         known = _ENTRIES.get(name)
         if known is not None and known.purifier_class.__qualname__ != purifier_class.__qualname__:
             raise ValueError(
@@ -93,11 +108,11 @@ def register(name: str, **arguments: Any) -> Callable[[PurifierClass], PurifierC
         _ENTRIES[name] = PurifierEntry(name, purifier_class, MappingProxyType(arguments))
         return purifier_class
 
-    return enter
+    return add
 
 
 def discover() -> None:
-    """Imports every module of this package, so that each purifier has registered itself."""
+    """Imports every module of this package, so that each purifier is registered."""
     package = importlib.import_module(__package__ or "defenses")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")

@@ -1,14 +1,15 @@
-"""How a model of several networks goes into one file and comes out of it."""
+"""Saves a model of several networks to one file and loads it."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any, Self
 
 import keras
 
-__all__ = ["CompositeModel", "without_optimizer"]
+__all__ = ["CompositeModel", "check_onnx_file", "check_onnx_packages", "without_optimizer"]
 
 
 class CompositeModel(keras.Model):
@@ -92,3 +93,40 @@ def without_optimizer(model: keras.Model) -> keras.Model:
     bare = type(model).from_config(model.get_config())
     bare.set_weights(model.get_weights())
     return bare
+
+
+def check_onnx_packages() -> None:
+    """Raises an ImportError, which names them, if packages that write ONNX are missing."""
+    converter = "jax2onnx" if keras.backend.backend() == "jax" else "tf2onnx"
+    missing = [name for name in (converter, "onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"Expected the packages {converter} and onnx for format='onnx', received an "
+            f"installation without {' and '.join(missing)}. Run 'pip install {converter} onnx', or "
+            "export with format='tf_saved_model', which needs neither."
+        )
+
+
+def check_onnx_file(path: str, name: str) -> None:
+    """Removes a file and raises if it is no ONNX model.
+
+    The converter hands operations on that ONNX does not have, and no runtime loads the result.
+
+    Args:
+        path: The file that was written.
+        name: The class of what was exported, for the message.
+
+    Raises:
+        ValueError: If the file holds an operation that ONNX does not have, or is damaged.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(path)
+    except onnx.checker.ValidationError as error:
+        os.remove(path)
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"Expected a model of operations that ONNX has, received a {name} with "
+            f"others ({reason}). Export it with format='tf_saved_model'."
+        ) from error

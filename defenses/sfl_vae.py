@@ -27,37 +27,48 @@ GRADIENT_CLIP_NORM = 5.0
 class SFLVAE(VariationalPurifier):
     """Purifies by one pass through a variational autoencoder trained on clean images.
 
-    What the latent distribution of clean images cannot express, such as a perturbation, is lost
-    on the way. A squared error alone would blur the result, which costs the classifier behind
-    it; the spatial frequency loss asks for sharp edges.
+    Details that the latent distribution of clean images cannot express, such as a perturbation, are
+    lost. A squared error alone would blur the result, which harms the classifier behind it; the
+    spatial frequency loss rewards sharp edges.
 
     **Reference**: Dissertation, ch. 3.3.1-3.3.2, eqs. 3.3.2-3.3.5, and app. A, Table A.1. The
     ablation "Non-SFL-VAE" of ch. 3.4.2 is registered as ``non_sfl_vae``, with ``sfl_weight`` 0.
 
-    **Differs from the paper**: the three losses are printed without weights or reductions. Each
-    is summed over an image and averaged over the batch, and the divergence is weighted by 0.01:
-    with weight 1 it leaves too few latent directions to reach the printed reconstruction error.
-    The optimizer is not printed either; the default is Adam with rate 0.001 and gradients
-    clipped to global norm 5. Whether a purification samples the latent vector or takes its mean
-    is left open; it samples, since the paper counts on that randomness.
+    **Differs from the paper**: the three losses are printed without weights or reductions. Each is
+    summed over an image and averaged over the batch, and the divergence is weighted by 0.01: with
+    weight 1 too few latent dimensions are used to reach the printed reconstruction error. The
+    optimizer is not printed either; the default is Adam with rate 0.001 and gradients clipped to
+    global norm 5. Whether a purification samples the latent vector or takes its mean is left open;
+    it samples, since the paper relies on that randomness.
 
     Args:
         encoder: Images to ``[z_mean, z_log_var]``.
         decoder: Latent vectors to images in [0, 1].
         reconstruction_weight: Weight of the reconstruction loss.
-        kl_weight: Weight of the Kullback-Leibler divergence; 1 is the literal reading.
+        kl_weight: Weight of the Kullback-Leibler divergence; 1 is as printed, without a weight.
         sfl_weight: Weight of the spatial frequency loss; 0 is the ablation.
         sigmas: Scales of the Laplacian of Gaussian, in pixels.
         mean_latent: Whether a purification takes the latent mean instead of a sample. Training
             samples in either case; see the base class.
-        seed: Starts the latent noise.
+        seed: Seed of the latent noise.
         **kwargs: Name and dtype, as of any model.
 
     Raises:
         ValueError: If the networks do not fit each other or a weight is negative.
+
+    Example:
+        import numpy as np
+        from defenses.sfl_vae import SFLVAE
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        purifier = SFLVAE.for_images((28, 28, 1), width=0.125)
+        purifier.compile()
+        purifier.fit({"clean": images}, batch_size=4, verbose=0)
+        purifier.purify(images).shape  # (8, 28, 28, 1)
     """
 
     batch_keys = ("clean",)
+    pooled = True
     loss_names = ("loss", "reconstruction_loss", "kl_loss", "sfl_loss")
 
     def __init__(
@@ -108,7 +119,7 @@ class SFLVAE(VariationalPurifier):
             seed: Seeds weights, dropout and latent noise.
             latent_dim: Latent size at width 1.
             dropout: Dropout rate of the encoder.
-            decoder_variant: Which reading of the printed decoder; see ``sfl_vae_decoder``.
+            decoder_variant: Which interpretation of the printed decoder; see ``sfl_vae_decoder``.
             output_activation: ``"sigmoid"``, or ``"relu"`` as printed, then clipped.
             **arguments: Passed on to the constructor.
 
@@ -132,8 +143,8 @@ class SFLVAE(VariationalPurifier):
 
         Args:
             batch: ``"clean"``: images in [0, 1].
-            training: Whether dropout and batch statistics are those of training. The latent
-                vector is sampled in either case, as the expectation in eq. 3.3.3 asks.
+            training: Whether dropout and batch statistics are those of training. The latent vector
+                is sampled in either case, as the expectation in eq. 3.3.3 requires.
 
         Returns:
             Batch means: ``"loss"``, weighted, and the unweighted ``"reconstruction_loss"``,
@@ -168,7 +179,7 @@ class SFLVAE(VariationalPurifier):
         3. Draw one latent vector Z for each image.
         4. Decode Z to the reconstruction X~.
         5. Add up reconstruction, divergence and spatial frequency loss (eq. 3.3.5).
-        6. Move encoder and decoder together, down the gradient of the sum.
+        6. Update encoder and decoder together by a gradient step on the sum.
 
         Args:
             data: A batch with the key ``"clean"``.

@@ -1,4 +1,4 @@
-"""What purifiers share that are a variational autoencoder from images to images."""
+"""Base class of purifiers that are variational autoencoders from images to images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VariationalPurifier(Purifier):
         mean_latent: Whether a purification takes the latent mean instead of a sample. Training
             samples in either case. Fixed for the life of the model, because compiled functions
             would not notice a change: build a second purifier on the same networks instead.
-        seed: Starts the latent noise.
+        seed: Seed of the latent noise.
         **kwargs: Name and dtype, as of any model.
 
     Raises:
@@ -54,7 +54,7 @@ class VariationalPurifier(Purifier):
 
     @abc.abstractmethod
     def vae_losses(self, batch: Batch, training: bool = True) -> Losses:
-        """What encoder and decoder minimise; a dict of scalars with the total under "loss"."""
+        """What encoder and decoder minimise; a dict of scalars with the total under ``"loss"``."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -79,7 +79,7 @@ class VariationalPurifier(Purifier):
         return self.decoder(latent, training=training)
 
     def phases(self) -> list[Phase]:
-        """One phase: encoder and decoder move together."""
+        """One phase: one update of encoder and decoder."""
         variables = self.encoder.trainable_variables + self.decoder.trainable_variables
         return [Phase("vae", self.vae_losses, variables, self.optimizer)]
 

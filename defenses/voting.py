@@ -1,4 +1,4 @@
-"""The collective vote, and what it mends."""
+"""The collective vote, and how many wrong labels it corrects."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["VotingStatistics", "as_labels", "majority_vote", "voting_analysis"]
 
 
 def as_labels(name: str, values: np.ndarray, num_classes: int | None = None) -> np.ndarray:
-    """Returns one-dimensional labels as int64, or says what is wrong with them.
+    """Returns one-dimensional labels as int64, or raises an error that explains what is wrong.
 
     Args:
-        name: What the caller calls them.
+        name: Name of the argument, for the message.
         values: Integer array ``(batch,)``.
         num_classes: Labels must be below it; ``None`` sets no limit.
 
@@ -43,7 +43,7 @@ def majority_vote(
 ) -> np.ndarray:
     """The label that most of R randomly drawn voters give, image by image.
 
-    An attacker cannot know which voters will be asked, and a count of labels has no gradient.
+    An attacker cannot know which voters will be drawn, and a count of labels has no gradient.
 
     **Reference**: Dissertation, ch. 3.3.3 (R of M classifiers, ties broken at random).
     **Differs from the paper**: it does not say whether R voters are drawn once or for each image;
@@ -51,14 +51,14 @@ def majority_vote(
 
     Args:
         predictions: Integer labels ``(batch, M)``, one column for each voter.
-        num_drawn: R, from 1 to M; ``None`` asks every voter.
+        num_drawn: R, from 1 to M; ``None`` is all voters.
         rng: Generator, or a seed for one; ``None`` is not repeatable.
 
     Returns:
         Labels ``(batch,)``, int64; each was given by at least one drawn voter.
 
     Raises:
-        ValueError: If the predictions are no such array or ``num_drawn`` is out of range.
+        ValueError: If the predictions are not such an array or ``num_drawn`` is out of range.
     """
     votes = _as_predictions(predictions)
     num_voters = votes.shape[1]
@@ -66,31 +66,32 @@ def majority_vote(
     if not 1 <= drawn <= num_voters:
         raise ValueError(
             f"Expected num_drawn from 1 to the {num_voters} voters, received {num_drawn}. Use "
-            "None to ask every voter."
+            "None for all voters."
         )
     generator = np.random.default_rng(rng)
     if drawn < num_voters:
         order = generator.random(votes.shape).argsort(axis=1)
         votes = np.take_along_axis(votes, order[:, :drawn], axis=1)
     tied = _most_voted(votes, int(votes.max(initial=0)) + 1)
-    lots = generator.random(tied.shape)
-    return np.where(tied, lots, -1.0).argmax(axis=1)
+    random_order = generator.random(tied.shape)
+    return np.where(tied, random_order, -1.0).argmax(axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VotingStatistics:
-    """What a vote among voters of one number mends, averaged over subsets of that size.
+    """What a vote of a given number of voters corrects, averaged over subsets of that size.
 
     Attributes:
         size: Number of voters, V.
         num_subsets: Number of subsets averaged over.
-        recovery_rate: Share of a voter's wrong labels that the vote sets right, in [0, 1].
+        recovery_rate: Share of a voter's wrong labels that the vote corrects, in [0, 1].
         wrong_overlap: Images that all voters give the same wrong label, relative to the mean
             number of wrong labels of a voter, in [0, 1].
         correct_overlap: Images that all voters label correctly, relative to the mean number of
             correct labels of a voter, in [0, 1].
 
-    A share of nothing is NaN: the first two where no voter errs, the third where none is right.
+    A ratio with a zero denominator is NaN: the first two where no voter errs, the third where no
+    voter is right.
     """
 
     size: int
@@ -107,20 +108,20 @@ def voting_analysis(
     num_subsets: int = 20,
     rng: np.random.Generator | int | None = None,
 ) -> dict[int, VotingStatistics]:
-    """How many wrong labels a vote recovers, and how much the voters err alike.
+    """How many wrong labels a vote corrects, and how often voters make the same errors.
 
     **Reference**: Dissertation, ch. 3.4.5, figs. 3.14 (recovery rate), 3.15 (overlap of wrong
     predictions) and 3.16 (overlap of correct ones).
     **Differs from the paper**: it defines only the recovery rate; ``VotingStatistics`` says what
-    the overlaps are here. A tie counts with the probability that its lot falls on the true
-    label, not by drawing the lot, which is the same on average with less noise.
+    the overlaps are here. A tie counts with the probability that the random tie-break picks the
+    true label, which is the same on average as drawing it, with less noise.
 
     Args:
         predictions: Integer labels ``(batch, M)``, one column for each voter.
         labels: True classes ``(batch,)``.
         sizes: Numbers of voters V, each from 1 to M.
-        num_subsets: Random subsets for each size, drawn apart; where there are no more subsets
-            than that, each is taken once.
+        num_subsets: Random subsets for each size, drawn independently; where no more subsets exist,
+            each is taken once.
         rng: Generator, or a seed for one; ``None`` is not repeatable.
 
     Returns:

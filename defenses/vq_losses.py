@@ -20,9 +20,9 @@ __all__ = [
 
 
 def encoder_loss(features: Any, codes: Any) -> Any:
-    """Squared distance of features to their codes, averaged over entries; moves the features.
+    """Squared distance of features to their codes, averaged over entries; trains the encoder.
 
-    Features that outgrow the codebook change their codes at every step; this draws them to it.
+    Features far from the codebook would change their codes at every step; this draws them to it.
 
     **Reference**: Dissertation, ch. 5.3.2, eq. 5.3.3.
     **Differs from the paper**: printed with the passed-on q*, whose distance to the features is
@@ -42,7 +42,7 @@ def encoder_loss(features: Any, codes: Any) -> Any:
 def codebook_loss(features: Any, codes: Any) -> Any:
     """Squared distance of codes to the features they stand for, averaged over entries.
 
-    It moves the chosen codes, and only those.
+    It trains the chosen codes only.
 
     **Reference**: Dissertation, ch. 5.3.2, eq. 5.3.4, the quantization loss.
     **Differs from the paper**: nothing.
@@ -61,7 +61,7 @@ def codebook_loss(features: Any, codes: Any) -> Any:
 def class_averaged_codebook(codebook: Any, vectors: Any, labels: Any, rate: float) -> Any:
     """Moves the codes of each class and position towards the average vector found there.
 
-    Codes that nothing is near to are never chosen and never trained; this spreads them out.
+    Codes far from all features are never chosen and never trained; this moves them too.
 
     **Reference**: Dissertation, ch. 5.3.2, algorithm 1:
     θ(c, m) ← (1 − ω) θ(c, m) + ω e(c, m), where e(c, m) averages the vectors at position m over
@@ -113,7 +113,7 @@ def used_code_share(frequencies: Any) -> Any:
 
 
 def code_perplexity(frequencies: Any) -> Any:
-    """How many codes, chosen equally often, would be as uncertain: exp of the entropy in nats.
+    """Effective number of codes in use: the exponential of the entropy of their frequencies.
 
     Args:
         frequencies: ``(num_embeddings,)`` with sum 1.

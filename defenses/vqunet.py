@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from defenses.feature_diagnostics import network_outputs
+from defenses.batches import predict_in_batches, validate_images
 from defenses.losses import mean_squared_error_loss
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.purifier import Purifier
@@ -24,7 +24,7 @@ from defenses.vq_losses import (
 from models.vector_quantizer import VectorQuantizer
 from models.vqunet import CHANNELS, quantizer_name, vqunet
 
-__all__ = ["EMA_SOURCES", "VQUNet"]
+__all__ = ["EMA_SOURCES", "VQUNet", "network_outputs"]
 
 EMA_SOURCES = ("codes", "encoder")
 """Which vectors algorithm 1 averages: the chosen codes, or the encoder's outputs they replace."""
@@ -44,9 +44,9 @@ DEPTHS = range(1, len(CHANNELS) + 1)
 class VQUNet(Purifier):
     """Purifies by one pass through a U-Net that decodes from learned codes only.
 
-    A U-Net with plain skips would hand a perturbation on. Here every feature, at every depth, is
-    replaced by the nearest vector of a codebook: small perturbations change no code, and large
-    ones can only exchange one code for another.
+    A U-Net with plain skip connections would pass a perturbation on. Here every feature, at every
+    depth, is replaced by the nearest vector of a codebook: small perturbations change no code, and
+    large ones can only replace one code by another.
 
     The search for the nearest code has no gradient of its own. Attacks see the straight-through
     estimate, as if the codes moved with the features, so ``differentiable`` is true.
@@ -56,11 +56,12 @@ class VQUNet(Purifier):
     quantizers, trained by the reconstruction loss alone.
 
     **Differs from the paper**: the losses of eqs. 5.3.3 and 5.3.4 are averaged over the entries of
-    a depth and added up over depths, which is not printed. The optimizer is not printed either;
-    the default is Adam with rate 0.001. Algorithm 1 is as printed by default, which leaves few
-    codes in use and features that hardly tell images apart; ``ema_source="encoder"`` is the other
-    reading, which the profiles evaluate. For what the network, the encoder loss and algorithm 1
-    change, see ``models.vqunet.vqunet``, ``encoder_loss`` and ``class_averaged_codebook``.
+    a depth and added up over depths, which is not printed. The optimizer is not printed either; the
+    default is Adam with rate 0.001. Algorithm 1 is as printed by default, which leaves few codes in
+    use and features that hardly differ between images; ``ema_source="encoder"`` is the other
+    interpretation, which the profiles evaluate. For what the network, the encoder loss and
+    algorithm 1 change, see ``models.vqunet.vqunet``, ``encoder_loss`` and
+    ``class_averaged_codebook``.
 
     Logged beside the losses, for each depth and as means over the batches of an epoch: the
     encoder loss there, the share of codes that a batch uses, and the perplexity of their use.
@@ -74,10 +75,21 @@ class VQUNet(Purifier):
         **kwargs: Name and dtype, as of any model.
 
     Raises:
-        ValueError: If the network returns something else or an argument is out of range.
+        ValueError: If the network has other outputs or an argument is out of range.
+
+    Example:
+        import numpy as np
+        from defenses.vqunet import VQUNet
+
+        images = np.random.default_rng(0).random((8, 28, 28, 1), dtype="float32")
+        purifier = VQUNet.for_images((28, 28, 1), width=0.125)
+        purifier.compile()
+        purifier.fit({"clean": images, "label": np.arange(8)}, batch_size=4, verbose=0)
+        purifier.purify(images).shape  # (8, 28, 28, 1)
     """
 
     batch_keys = ("clean", "label")
+    retrains_classifier = True
     network_names = ("network",)
     loss_names = (
         "loss",
@@ -219,7 +231,7 @@ class VQUNet(Purifier):
             codebook.assign(class_averaged_codebook(codebook, vectors, labels, self.codebook_rate))
 
     def phases(self) -> list[Phase]:
-        """One phase: the network and its codebooks move together; algorithm 1 follows."""
+        """One phase: an update of the network with its codebooks, followed by algorithm 1."""
         variables = self.network.trainable_variables
         return [Phase("unet", self.unet_losses, variables, self.optimizer, self.update_codebooks)]
 
@@ -230,9 +242,9 @@ class VQUNet(Purifier):
         2. Encode them depth by depth to features a, find the nearest codes q, and pass q* on.
         3. Decode the deepest q*, with q* of the depth above beside each result, to X~.
         4. Add up reconstruction, encoder and codebook losses (eq. 5.3.5).
-        5. First sub-step: move the network and all codebooks down the gradient of the sum.
+        5. First sub-step: take a gradient step on the network and all codebooks.
         6. Second sub-step: move each class's codes towards the class's average vectors of step 2
-           (algorithm 1). Labels serve for nothing else.
+           (algorithm 1). Labels are used for nothing else.
 
         Args:
             data: A batch with the keys ``"clean"`` and ``"label"``.
@@ -264,8 +276,41 @@ class VQUNet(Purifier):
         }
 
 
+def network_outputs(
+    network: keras.Model, images: np.ndarray, batch_size: int = 256
+) -> dict[str, Any]:
+    """Everything that the network of VQUNet computes for an array of images.
+
+    All of it is held at once: about 270 kB for an image of 32x32 pixels at full width.
+
+    Args:
+        network: A network that ``models.vqunet.vqunet`` built.
+        images: Float array ``(num_images, height, width, channels)`` in [0, 1].
+        batch_size: Largest number of images in a batch.
+
+    Returns:
+        The outputs described there, as arrays over all images.
+
+    Raises:
+        ValueError: If the images are of another shape, kind or range, or none.
+    """
+    checked = validate_images(images, network.input_shape[1:])
+    batches: list[dict[str, Any]] = []
+
+    def predict(batch: np.ndarray) -> Any:
+        batches.append(network.predict_on_batch(batch))
+        return batches[-1]["images"]
+
+    predict_in_batches(predict, checked, batch_size)
+
+    def join(*parts: np.ndarray) -> np.ndarray:
+        return np.concatenate(parts)[: len(checked)]  # only the last batch is filled up
+
+    return keras.tree.map_structure(join, *batches)
+
+
 def _check_network(network: keras.Model) -> bool:
-    """Says whether a network quantizes; raises a ValueError if it is none of ``vqunet``'s."""
+    """Says whether a network quantizes; raises a ValueError if ``vqunet`` did not build it."""
     outputs = getattr(network, "output", None)
     outputs = outputs if isinstance(outputs, dict) else {}
     quantizes = {"codes", "indices"} <= set(outputs)

@@ -1,4 +1,4 @@
-"""The training of a generator as a Wasserstein GAN, for purifiers that search it."""
+"""The training of a generator as a Wasserstein GAN, for purifiers that search its latent space."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ __all__ = ["WassersteinGAN"]
 
 
 class WassersteinGAN(AdversarialPurifier):
-    """A purifier whose generator learns clean images against a critic, and how it learns.
+    """A purifier whose generator is trained on clean images as a Wasserstein GAN.
 
     The critic estimates how far generated images are from real ones, which stays informative where
-    a classifying discriminator would saturate. What the generator is used for is the subclass's.
+    a classifying discriminator would saturate. The subclass defines how the generator purifies.
 
     **Reference**: Gulrajani et al., "Improved training of Wasserstein GANs", 2017, algorithm 1.
 
     **Differs from the paper**: a batch holds the images of all critic updates of a step, so five
     times the published batch size makes the published step. A generator with batch normalisation
-    follows the statistics of every batch it generates, for the critic's updates too.
+    updates its statistics with every batch it generates, also in the critic's updates.
 
     Args:
         generator: Latent vectors to images in [0, 1].
-        critic: Images to scores ``(batch, 1)``, without batch statistics. ``None`` leaves a
-            purifier that cannot be trained, such as a saved one.
+        critic: Images to scores ``(batch, 1)``, without batch statistics. ``None`` gives a purifier
+            that cannot be trained, such as a loaded one.
         gradient_penalty_weight: Weight of the critic's gradient penalty, at least 0.
-        num_critic_steps: Critic updates for each one of the generator, at least 1.
-        seed: Starts the latent vectors and the points of the gradient penalty.
+        num_critic_steps: Critic updates for each generator update, at least 1.
+        seed: Seed of the latent vectors and of the points of the gradient penalty.
         **kwargs: Name and dtype, as of any model.
 
     Raises:
@@ -124,7 +124,7 @@ class WassersteinGAN(AdversarialPurifier):
         return {"loss": ops.mean(generator_score_loss(self.critic(generated)))}
 
     def _part(self, images: Any, part: int) -> Any:
-        """One of the parts of a batch; it begins anew where a part would run over its end."""
+        """One of the parts of a batch; the last part wraps around to the first images."""
         total = ops.shape(images)[0]
         size = -(-total // self.num_critic_steps)
         return ops.take(images, (part * size + ops.arange(size)) % total, axis=0)
@@ -156,12 +156,13 @@ class WassersteinGAN(AdversarialPurifier):
         """One generator update and the critic updates before it (Gulrajani et al., algorithm 1).
 
         1. Take a batch of clean images and split it into ``num_critic_steps`` parts of one size.
-           Where the batch does not divide, the last parts begin anew at its first images.
+           Where the batch cannot be divided equally, the last parts wrap around to its first
+           images.
         2. For each part: draw as many latent vectors from N(0, I) and generate images.
         3. Draw a point on the line between each real and each generated image.
-        4. Move the critic down: generated less real scores, plus the penalty at the points.
+        4. Take a gradient step on the critic: generated minus real scores, plus the penalty.
         5. After the last part, draw new latent vectors and generate images.
-        6. Move the generator so that the critic scores them higher.
+        6. Take a gradient step on the generator, so that the critic scores them higher.
 
         Args:
             data: A batch with the key ``"clean"``.
@@ -201,7 +202,7 @@ class WassersteinGAN(AdversarialPurifier):
 
 
 def _check_networks(generator: keras.Model, critic: keras.Model | None) -> None:
-    """Raises a ValueError unless the critic, if there is one, scores what the generator makes."""
+    """Raises a ValueError unless the critic, if there is one, scores the generator's images."""
     if critic is None:
         return
     if generator.output_shape != critic.input_shape or critic.output_shape != (None, 1):

@@ -1,8 +1,8 @@
 """The losses of a Wasserstein GAN with gradient penalty, one pure function each.
 
 A loss returns one number per image, shape ``(batch,)``; the mean over the batch is the training
-step's. Keras has no operation for the gradient with respect to an input, so ``input_gradient``
-asks the backend at hand; everything else is ``keras.ops`` alone.
+step's. Keras has no operation for the gradient with respect to an input, so ``input_gradient`` uses
+the current backend; everything else is ``keras.ops`` alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def critic_score_loss(real_scores: Any, generated_scores: Any) -> Any:
-    """Score of a generated image less that of a real one.
+    """Score of a generated image minus that of a real one.
 
     Its negative estimates the Wasserstein distance, if the critic is 1-Lipschitz.
 
@@ -86,8 +86,8 @@ def gradient_penalty_loss(critic: Callable[[Any], Any], images: Any) -> Any:
         images: ``(batch, height, width, channels)``, where the gradient is taken.
 
     Returns:
-        ``(batch,)``, at least 0. Where the gradient vanishes the penalty is 1 and, by choice, has
-        itself no gradient.
+        ``(batch,)``, at least 0. Where the gradient vanishes the penalty is 1 and, by definition
+        here, has no gradient itself.
     """
     gradient = input_gradient(critic, images)
     squares = ops.sum(ops.square(gradient), axis=(1, 2, 3))
@@ -104,8 +104,8 @@ def input_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     can be differentiated once more.
 
     Args:
-        function: A tensor to a tensor of any shape, by means of Keras alone.
-        inputs: A tensor.
+        function: A tensor to a tensor of any shape, by Keras operations alone.
+        inputs: The tensor at which the gradient is taken.
 
     Returns:
         A tensor shaped like the inputs.

@@ -1,6 +1,6 @@
 """Networks only: no loss, no training, no attack, and no backend but Keras.
 
-Importing the package registers its layers, so that `keras.saving.load_model` knows them.
+Importing the package registers its layers, so that ``keras.saving.load_model`` finds them.
 """
 
 from models.layers import ClipLogVariance, ClipToUnitRange, Sampling

@@ -22,15 +22,15 @@ ENCODER_FILTERS = (64, 128, 256, 512)
 KERNEL_SIZE = 4
 
 OUTPUT_ACTIVATIONS = ("sigmoid", "relu")
-"""How the decoder's last layer reaches [0, 1]: by its shape, or by clipping the printed ReLU."""
+"""Last activation of the decoder: a sigmoid, or the printed ReLU clipped to [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderVariant:
-    """One way to read the decoder of Table A.1.
+    """One interpretation of the decoder of Table A.1.
 
     Args:
-        first_channels: channels after the Dense layer is reshaped.
+        first_channels: Channels after the Dense layer is reshaped.
         stages: (filters, stride) of each transposed convolution but the last, which has the image's
             channels and stride 2.
     """
@@ -44,8 +44,8 @@ DECODER_VARIANTS: dict[str, DecoderVariant] = {
     "drop2": DecoderVariant(first_channels=256, stages=((128, 2), (64, 2))),
     "from1": DecoderVariant(first_channels=4096, stages=((512, 2), (256, 2), (128, 2), (64, 2))),
 }
-"""Readings that reach the image's size: the first two strides set to 1; the first two stages left
-out; or all stages as printed, but started from a single pixel of 4096 channels."""
+"""Interpretations that reach the image's size: the first two strides set to 1; the first two stages
+left out; or all stages as printed, but started from a single pixel of 4096 channels."""
 
 
 def sfl_vae_encoder(
@@ -56,7 +56,7 @@ def sfl_vae_encoder(
     dropout: float = 0.2,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the encoder of the spatial frequency loss VAE.
+    """Builds the encoder of the spatial frequency loss VAE.
 
     **Reference**: Dissertation, app. A, Table A.1, left column, and ch. 3.3.1.
     **Differs from the paper**: the second head, printed as "Dense2(2014)", has the first one's 1024
@@ -64,18 +64,27 @@ def sfl_vae_encoder(
     [-10, 10], because its exponential can overflow in the first steps of training.
 
     Args:
-        input_shape: `(height, width, channels)`.
-        latent_dim: size of the latent vector at width 1.
-        width: multiplier of all filter counts and of `latent_dim`.
-        dropout: fraction of activations dropped after each stage in training.
-        seed: non-negative seed of weights and dropout.
+        input_shape: ``(height, width, channels)``.
+        latent_dim: Size of the latent vector at width 1.
+        width: Multiplier of all filter counts and of ``latent_dim``.
+        dropout: Fraction of activations dropped after each stage in training.
+        seed: Non-negative seed of weights and dropout.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to `[z_mean, z_log_var]`, both
-        `(batch, scaled(latent_dim, width))`; the mean has any range, the log-variance [-10, 10].
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to ``[z_mean, z_log_var]``,
+        both ``(batch, scaled(latent_dim, width))``; the mean has any range, the log-variance
+        [-10, 10].
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.autoencoders import sfl_vae_encoder
+
+        encoder = sfl_vae_encoder((28, 28, 1), width=0.125)
+        z_mean, z_log_var = encoder(keras.random.uniform((2, 28, 28, 1)))
+        z_mean.shape  # (2, 128)
     """
     units = scaled(latent_dim, width)
     seeds = LayerSeeds(seed, "sfl_vae_encoder")
@@ -109,29 +118,38 @@ def sfl_vae_decoder(
     output_activation: str = "sigmoid",
     seed: int = 0,
 ) -> keras.Model:
-    """Build the decoder of the spatial frequency loss VAE.
+    """Builds the decoder of the spatial frequency loss VAE.
 
     **Reference**: Dissertation, app. A, Table A.1, right column.
     **Differs from the paper**: five printed strides of 2 turn the 4x4 start into 128x128, not
-    32x32; `variant` chooses among the readings that fit (`DECODER_VARIANTS`). Sizes that are no
-    multiple of the strides (28x28) lose the last row and column where a doubling overshoots (8x8 to
-    7x7). The output is a sigmoid; the printed ReLU, which is unbounded above and can die at zero,
-    is `output_activation="relu"` and is clipped to [0, 1].
+    32x32; ``variant`` chooses among the interpretations that fit (``DECODER_VARIANTS``). Sizes that
+    are no multiple of the strides (28x28) lose the last row and column where a doubling overshoots
+    (8x8 to 7x7). The output is a sigmoid; the printed ReLU, which is unbounded above and can die at
+    zero, is ``output_activation="relu"`` and is clipped to [0, 1].
 
     Args:
-        output_shape: `(height, width, channels)` of the images.
-        latent_dim: size of the latent vector at width 1, as given to the encoder.
-        width: multiplier of all hidden channel counts and of `latent_dim`, as given to the encoder.
-        variant: a key of `DECODER_VARIANTS`.
-        output_activation: one of `OUTPUT_ACTIVATIONS`.
-        seed: non-negative seed of the weights.
+        output_shape: ``(height, width, channels)`` of the images.
+        latent_dim: Size of the latent vector at width 1, as given to the encoder.
+        width: Multiplier of all hidden channel counts and of ``latent_dim``, as given to the
+            encoder.
+        variant: A key of ``DECODER_VARIANTS``.
+        output_activation: One of ``OUTPUT_ACTIVATIONS``.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, latent vectors `(batch, scaled(latent_dim, width))` of any range to images
-        `(batch, *output_shape)` in [0, 1].
+        Functional model, latent vectors ``(batch, scaled(latent_dim, width))`` of any range to
+        images ``(batch, *output_shape)`` in [0, 1].
 
     Raises:
-        ValueError: if `variant` or `output_activation` is unknown or an argument is out of range.
+        ValueError: If ``variant`` or ``output_activation`` is unknown or an argument is out of
+            range.
+
+    Example:
+        import keras
+        from models.autoencoders import sfl_vae_decoder
+
+        decoder = sfl_vae_decoder((28, 28, 1), width=0.125)
+        decoder(keras.random.normal((2, 128))).shape  # (2, 28, 28, 1)
     """
     if variant not in DECODER_VARIANTS:
         raise ValueError(
@@ -164,7 +182,7 @@ def sfl_vae_decoder(
 
 
 def _size_before(shape: tuple[int, int, int], doublings: int) -> tuple[int, int]:
-    """Return the smallest height and width that so many doublings bring to `shape` or beyond."""
+    """Returns the smallest height and width that reach ``shape`` after so many doublings."""
     return -(-shape[0] // 2**doublings), -(-shape[1] // 2**doublings)
 
 
@@ -176,7 +194,7 @@ def _transposed_conv(
     size: tuple[int, int],
     seeds: LayerSeeds,
 ) -> keras.KerasTensor:
-    """Return a same-padded transposed convolution of `x`, cut at the far edges to `size`."""
+    """Returns a same-padded transposed convolution of ``x``, cut at the far edges to ``size``."""
     x = layers.Conv2DTranspose(
         filters,
         KERNEL_SIZE,

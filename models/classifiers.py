@@ -12,7 +12,7 @@ from models.layers import LayerSeeds, check_image_shape, scaled
 __all__ = ["STRIDES", "classifier_a", "classifier_b", "classifier_c"]
 
 STRIDES = ("one", "printed")
-"""Stride choices of target B's colour column."""
+"""Strides of target B's colour column."""
 
 
 def classifier_a(
@@ -22,27 +22,34 @@ def classifier_a(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build target classifier A.
+    """Builds target classifier A.
 
-    The first of three networks of different make over which attack results are averaged.
+    The first of three networks of different design over which attack results are averaged.
 
     **Reference**: Dissertation, app. B, Table B.1, columns A. The one-channel column is network A
-    of Samangouei et al., "Defense-GAN", 2018, which settles padding.
+    of Samangouei et al., "Defense-GAN", 2018, from which the padding is taken.
     **Differs from the paper**: ends in logits (the softmax belongs to the loss).
 
     Args:
-        input_shape: `(height, width, channels)`; one channel takes the Fashion-MNIST column
+        input_shape: ``(height, width, channels)``; one channel takes the Fashion-MNIST column
             (at least 5x5 pixels), three the CIFAR-10 column (at least 8x8).
-        num_classes: number of logits.
-        width: multiplier of all hidden channel counts.
-        seed: seed of weights and dropout.
+        num_classes: Number of logits.
+        width: Multiplier of all hidden channel counts.
+        seed: Seed of weights and dropout.
 
     Returns:
-        Functional model named "A", images `(batch, *input_shape)` in [0, 1] to logits
-        `(batch, num_classes)` of any range.
+        Functional model named ``"A"``, images ``(batch, *input_shape)`` in [0, 1] to logits
+        ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: if the network has no column for `input_shape`.
+        ValueError: If the network has no column for ``input_shape``.
+
+    Example:
+        import keras
+        from models.classifiers import classifier_a
+
+        classifier = classifier_a((28, 28, 1), width=0.125)
+        classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     seeds = LayerSeeds(seed, "A")
     if _channels(input_shape) == 1:
@@ -59,35 +66,42 @@ def classifier_b(
     strides: str = "one",
     seed: int = 0,
 ) -> keras.Model:
-    """Build target classifier B.
+    """Builds target classifier B.
 
     For one channel a network of strided convolutions behind dropout on the pixels; for three, A
     with ReLU in place of ELU.
 
     **Reference**: Dissertation, app. B, Table B.1, columns B. The one-channel column is network B
-    of Samangouei et al., "Defense-GAN", 2018, which settles padding.
+    of Samangouei et al., "Defense-GAN", 2018, from which the padding is taken.
     **Differs from the paper**: ends in logits; the colour column uses stride 1 throughout, because
     the printed stride 2 of its first four convolutions leaves one pixel before the second pooling,
-    which then has nothing to pool. `strides="printed"` keeps those strides and pads the poolings.
+    which then has nothing to pool. ``strides="printed"`` keeps those strides and pads the poolings.
 
     Args:
-        input_shape: `(height, width, channels)`; one channel takes the Fashion-MNIST column
+        input_shape: ``(height, width, channels)``; one channel takes the Fashion-MNIST column
             (at least 27x27 pixels), three the CIFAR-10 column (at least 8x8).
-        num_classes: number of logits.
-        width: multiplier of all hidden channel counts.
-        strides: "one" or "printed", for three channels.
-        seed: seed of weights and dropout.
+        num_classes: Number of logits.
+        width: Multiplier of all hidden channel counts.
+        strides: ``"one"`` or ``"printed"``, for three channels.
+        seed: Seed of weights and dropout.
 
     Returns:
-        Functional model named "B", images `(batch, *input_shape)` in [0, 1] to logits
-        `(batch, num_classes)` of any range.
+        Functional model named ``"B"``, images ``(batch, *input_shape)`` in [0, 1] to logits
+        ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: if the network has no column for `input_shape`, or `strides` is unknown or asked
-            of the one-channel column, whose printed strides fit as they are.
+        ValueError: If the network has no column for ``input_shape``, ``strides`` is unknown, or it
+            is ``"printed"`` for one channel, where the printed strides are always used.
+
+    Example:
+        import keras
+        from models.classifiers import classifier_b
+
+        classifier = classifier_b((28, 28, 1), width=0.125)
+        classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     if strides not in STRIDES:
-        raise ValueError(f"Expected `strides` as one of {STRIDES}, received {strides!r}.")
+        raise ValueError(f"Expected strides as one of {STRIDES}, received {strides!r}.")
     seeds = LayerSeeds(seed, "B")
     if _channels(input_shape) == 3:
         stages = ((32, 32), (64, 64), (128, 128))
@@ -98,7 +112,7 @@ def classifier_b(
     if strides == "printed":
         raise ValueError(
             "Expected strides='one' for one-channel images, received 'printed'. The one-channel "
-            "column is always built with its printed strides: leave `strides` out."
+            "column is always built with its printed strides: leave strides out."
         )
     inputs = keras.Input(check_image_shape(input_shape, minimum_size=27), name="images")
     x = seeds.dropout(0.2)(inputs)
@@ -116,28 +130,37 @@ def classifier_c(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build target classifier C.
+    """Builds target classifier C.
 
-    For one channel A with a wider, finer first convolution; for three, A cut to two stages.
+    For one channel, A with more and smaller filters in the first convolution; for three, A with two
+    stages instead of three.
 
     **Reference**: Dissertation, app. B, Table B.1, columns C. The one-channel column is network C
-    of Samangouei et al., "Defense-GAN", 2018, which settles padding and the hidden width.
+    of Samangouei et al., "Defense-GAN", 2018, from which the padding and the hidden width are
+    taken.
     **Differs from the paper**: ends in logits; the hidden layer printed as "Dense(0.25)" is
     Dense(128), as in the network that the column repeats.
 
     Args:
-        input_shape: `(height, width, channels)`; one channel takes the Fashion-MNIST column
+        input_shape: ``(height, width, channels)``; one channel takes the Fashion-MNIST column
             (at least 5x5 pixels), three the CIFAR-10 column (at least 4x4).
-        num_classes: number of logits.
-        width: multiplier of all hidden channel counts.
-        seed: seed of weights and dropout.
+        num_classes: Number of logits.
+        width: Multiplier of all hidden channel counts.
+        seed: Seed of weights and dropout.
 
     Returns:
-        Functional model named "C", images `(batch, *input_shape)` in [0, 1] to logits
-        `(batch, num_classes)` of any range.
+        Functional model named ``"C"``, images ``(batch, *input_shape)`` in [0, 1] to logits
+        ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: if the network has no column for `input_shape`.
+        ValueError: If the network has no column for ``input_shape``.
+
+    Example:
+        import keras
+        from models.classifiers import classifier_c
+
+        classifier = classifier_c((28, 28, 1), width=0.125)
+        classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     seeds = LayerSeeds(seed, "C")
     if _channels(input_shape) == 1:
@@ -182,7 +205,7 @@ def _two_conv_grey(
     seeds: LayerSeeds,
     name: str,
 ) -> keras.Model:
-    """Build the one-channel column that A and C share; `first` is (filters, kernel size)."""
+    """Builds the one-channel column that A and C share; ``first`` is (filters, kernel size)."""
     filters, kernel_size = first
     inputs = keras.Input(check_image_shape(input_shape, minimum_size=5), name="images")
     x = _conv(inputs, scaled(filters, width), kernel_size, seeds)
@@ -206,9 +229,9 @@ def _colour(
     *,
     strided_stages: int = 0,
 ) -> keras.Model:
-    """Build a three-channel column: stages of convolution, activation, normalisation, then pooling.
+    """Builds a three-channel column: stages of convolutions, normalisation and pooling.
 
-    The first `strided_stages` stages have convolutions of stride 2; all poolings are then padded.
+    The first ``strided_stages`` stages have convolutions of stride 2; all poolings are then padded.
     """
     padding = "same" if strided_stages else "valid"
     minimum_size = 1 if strided_stages else 2 ** len(stages)

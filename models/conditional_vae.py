@@ -1,4 +1,4 @@
-"""PuVAE's encoder and decoder, which are told the class of the image."""
+"""PuVAE's encoder and decoder, which are conditioned on the class of the image."""
 
 from __future__ import annotations
 
@@ -35,31 +35,40 @@ def puvae_encoder(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build PuVAE's encoder: dilated convolutions, then dense layers that also see the label.
+    """Builds PuVAE's encoder: dilated convolutions, then dense layers that also see the label.
 
-    Dilation widens the view without the pooling or striding that would lose detail.
+    Dilation widens the receptive field without the pooling or striding that would lose detail.
 
     **Reference**: PuVAE, eq. 11 and Table 2, left column.
     **Differs from the paper**: where the label enters is not printed; its one-hot code is appended
     to the flattened maps. The first dense layer is built as two that are added up, one on the maps
     and one without bias on the code, which is the same function with the same initial
-    distribution and lets `encode_every_class` share the first. The last one's 64 units are two
+    distribution and lets ``encode_every_class`` share the first. The last one's 64 units are two
     layers of 32, one of which ends in the softplus; 1e-6 is added to the standard deviation.
 
     Args:
-        input_shape: `(height, width, channels)`.
-        num_classes: length of the one-hot code.
-        latent_dim: size of the latent vector, which `width` leaves alone.
-        width: multiplier of the number of maps and of hidden units.
-        seed: non-negative seed of the weights.
+        input_shape: ``(height, width, channels)``.
+        num_classes: Length of the one-hot code.
+        latent_dim: Size of the latent vector; ``width`` does not change it.
+        width: Multiplier of the number of maps and of hidden units.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, `[images, labels]` to `[z_mean, z_deviation]`: images
-        `(batch, *input_shape)` in [0, 1], one-hot labels `(batch, num_classes)`; mean of any range
-        and positive standard deviation (not a log-variance), both `(batch, latent_dim)`.
+        Functional model, ``[images, labels]`` to ``[z_mean, z_deviation]``: images
+        ``(batch, *input_shape)`` in [0, 1], one-hot labels ``(batch, num_classes)``; mean of any
+        range and positive standard deviation (not a log-variance), both ``(batch, latent_dim)``.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.conditional_vae import puvae_encoder
+
+        encoder = puvae_encoder((28, 28, 1), width=0.125)
+        labels = keras.ops.one_hot([3, 7], 10)
+        z_mean, z_deviation = encoder([keras.random.uniform((2, 28, 28, 1)), labels])
+        z_mean.shape  # (2, 32)
     """
     shape = check_image_shape(input_shape)
     _check_counts(num_classes, latent_dim)
@@ -93,7 +102,7 @@ def puvae_encoder(
 
 
 def _latent_head(units: int, latent_dim: int, seeds: LayerSeeds) -> keras.Model:
-    """Return what follows the first dense layer of the encoder, up to mean and deviation."""
+    """Returns the encoder's layers after the first dense one, up to mean and deviation."""
     hidden = keras.Input((units,), name="hidden")
     x = layers.ReLU()(hidden)
     x = layers.Dense(units, activation="relu", kernel_initializer=seeds.glorot_uniform())(x)
@@ -113,7 +122,7 @@ def puvae_decoder(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build PuVAE's decoder: from a latent vector and a label to an image of that class.
+    """Builds PuVAE's decoder: from a latent vector and a label to an image of that class.
 
     **Reference**: PuVAE, eq. 14 and Table 2, right column.
     **Differs from the paper**: the label's one-hot code is appended to the latent vector, which is
@@ -123,18 +132,27 @@ def puvae_decoder(
     cut off.
 
     Args:
-        output_shape: `(height, width, channels)` of the images.
-        num_classes: length of the one-hot code.
-        latent_dim: size of the latent vector.
-        width: multiplier of the number of maps.
-        seed: non-negative seed of the weights.
+        output_shape: ``(height, width, channels)`` of the images.
+        num_classes: Length of the one-hot code.
+        latent_dim: Size of the latent vector.
+        width: Multiplier of the number of maps.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, `[latent, labels]` to images: latent vectors `(batch, latent_dim)` of any
-        range, one-hot labels `(batch, num_classes)`, images `(batch, *output_shape)` in [0, 1].
+        Functional model, ``[latent, labels]`` to images: latent vectors ``(batch, latent_dim)`` of
+        any range, one-hot labels ``(batch, num_classes)``, images ``(batch, *output_shape)`` in
+        [0, 1].
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.conditional_vae import puvae_decoder
+
+        decoder = puvae_decoder((28, 28, 1), width=0.125)
+        labels = keras.ops.one_hot([3, 7], 10)
+        decoder([keras.random.normal((2, 32)), labels]).shape  # (2, 28, 28, 1)
     """
     height, image_width, channels = check_image_shape(output_shape)
     _check_counts(num_classes, latent_dim)
@@ -168,22 +186,22 @@ def puvae_decoder(
 
 
 def encode_every_class(encoder: keras.Model, images: Any, training: bool = False) -> Any:
-    """Encode each image under each label, at little more than the cost of one label.
+    """Encodes each image under each label, at little more than the cost of one label.
 
     The convolutions and the product of the flattened maps with the first dense layer, together
     nearly all of the encoder, do not depend on the label; they run once for each image.
 
     **Reference**: PuVAE, eqs. 11 and 20.
-    **Differs from the paper**: nothing but the order of the work.
+    **Differs from the paper**: only in the order of the computation.
 
     Args:
-        encoder: from `puvae_encoder`.
-        images: `(batch, height, width, channels)` in [0, 1].
-        training: passed on to the networks.
+        encoder: From ``puvae_encoder``.
+        images: ``(batch, height, width, channels)`` in [0, 1].
+        training: Passed on to the networks.
 
     Returns:
-        `[z_mean, z_deviation]`, both `(batch * num_classes, latent_dim)`; row
-        `i * num_classes + k` is image i under label k.
+        ``[z_mean, z_deviation]``, both ``(batch * num_classes, latent_dim)``; row
+        ``i * num_classes + k`` is image i under label k.
     """
     image_part, label_part, head = (encoder.get_layer(name) for name in _PARTS)
     num_classes = label_part.kernel.shape[0]
@@ -195,15 +213,15 @@ def encode_every_class(encoder: keras.Model, images: Any, training: bool = False
 def check_networks(
     encoder: keras.Model, decoder: keras.Model, classifier: keras.Model | None
 ) -> None:
-    """Raise unless PuVAE's networks have images, classes and latent vector in common.
+    """Raises a ValueError unless PuVAE's networks agree on images, classes and latent vectors.
 
     Args:
-        encoder: `[images, labels]` to `[z_mean, z_deviation]`.
-        decoder: `[latent, labels]` to images.
-        classifier: the source classifier, images to logits; None is not looked at.
+        encoder: ``[images, labels]`` to ``[z_mean, z_deviation]``.
+        decoder: ``[latent, labels]`` to images.
+        classifier: The source classifier, images to logits; ``None`` is not checked.
 
     Raises:
-        ValueError: if two of them do not fit, or the classifier ends in a softmax.
+        ValueError: If two of them do not fit each other, or the classifier ends in a softmax.
     """
     images, labels = encoder.input_shape
     fits = encoder.output_shape == [decoder.input_shape[0]] * 2 and labels == decoder.input_shape[1]
@@ -227,6 +245,6 @@ def check_networks(
 def _check_counts(num_classes: int, latent_dim: int) -> None:
     if num_classes < 2 or latent_dim < 1:
         raise ValueError(
-            f"Expected `num_classes` of at least 2 and `latent_dim` of at least 1, received "
+            f"Expected num_classes of at least 2 and latent_dim of at least 1, received "
             f"num_classes={num_classes}, latent_dim={latent_dim}. PuVAE has 10 and 32."
         )

@@ -28,28 +28,37 @@ def defense_vae_encoder(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the encoder of Defense-VAE.
+    """Builds the encoder of Defense-VAE.
 
     **Reference**: Li and Ji, "Defense-VAE", 2019, and its public code for 28x28 images; compared
     against in Dissertation, ch. 3.4.
     **Differs from the paper**: the code covers 28x28x1 only, where a padding of 3 leads from 28 to
-    16 pixels. Here every image is padded with zeros to a multiple of 8 behind the first
-    convolution, which is the same for 28 pixels and nothing for 32; other channel counts change the
-    first layer alone. The log-variance is clipped to [-10, 10]. The two dense heads start from
-    Glorot's distribution.
+    16 pixels. Here every image is padded with zeros to a multiple of 8 after the first convolution,
+    which is the same for 28 pixels and nothing for 32; other channel counts change the first layer
+    alone. The log-variance is clipped to [-10, 10]. The two dense heads start from Glorot's
+    distribution.
 
     Args:
-        input_shape: `(height, width, channels)`.
-        latent_dim: size of the latent vector at width 1.
-        width: multiplier of all filter counts and of `latent_dim`.
-        seed: non-negative seed of the weights.
+        input_shape: ``(height, width, channels)``.
+        latent_dim: Size of the latent vector at width 1.
+        width: Multiplier of all filter counts and of ``latent_dim``.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to `[z_mean, z_log_var]`, both
-        `(batch, scaled(latent_dim, width))`; the mean has any range, the log-variance [-10, 10].
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to ``[z_mean, z_log_var]``,
+        both ``(batch, scaled(latent_dim, width))``; the mean has any range, the log-variance
+        [-10, 10].
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.defense_vae_networks import defense_vae_encoder
+
+        encoder = defense_vae_encoder((28, 28, 1), width=0.125)
+        z_mean, z_log_var = encoder(keras.random.uniform((2, 28, 28, 1)))
+        z_mean.shape  # (2, 16)
     """
     shape = check_image_shape(input_shape)
     units = scaled(latent_dim, width)
@@ -92,25 +101,33 @@ def defense_vae_decoder(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the decoder of Defense-VAE.
+    """Builds the decoder of Defense-VAE.
 
     **Reference**: Li and Ji, "Defense-VAE", 2019, and its public code for 28x28 images.
-    **Differs from the paper**: as the encoder: the margin that the encoder adds is cut off behind
+    **Differs from the paper**: as the encoder: the margin that the encoder adds is cut off after
     the last doubling, which for 28 pixels is the code's padding of 3, and the last layer has the
     channels of the image. The dense layer starts from Glorot's distribution.
 
     Args:
-        output_shape: `(height, width, channels)` of the images.
-        latent_dim: size of the latent vector at width 1, as given to the encoder.
-        width: multiplier of all hidden channel counts and of `latent_dim`, as given to the encoder.
-        seed: non-negative seed of the weights.
+        output_shape: ``(height, width, channels)`` of the images.
+        latent_dim: Size of the latent vector at width 1, as given to the encoder.
+        width: Multiplier of all hidden channel counts and of ``latent_dim``, as given to the
+            encoder.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, latent vectors `(batch, scaled(latent_dim, width))` of any range to images
-        `(batch, *output_shape)` in [0, 1].
+        Functional model, latent vectors ``(batch, scaled(latent_dim, width))`` of any range to
+        images ``(batch, *output_shape)`` in [0, 1].
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.defense_vae_networks import defense_vae_decoder
+
+        decoder = defense_vae_decoder((28, 28, 1), width=0.125)
+        decoder(keras.random.normal((2, 16))).shape  # (2, 28, 28, 1)
     """
     shape = check_image_shape(output_shape)
     seeds = LayerSeeds(seed, "defense_vae_decoder")
@@ -148,18 +165,18 @@ def defense_vae_decoder(
 
 
 def _margins(shape: tuple[int, int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the rows and columns, before and behind, that pad an image to a multiple of 8."""
+    """Returns the rows and columns, before and after, that pad an image to a multiple of 8."""
     rows, columns = -shape[0] % REDUCTION, -shape[1] % REDUCTION
     return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
 
 
 def _kernel(seeds: LayerSeeds) -> keras.initializers.Initializer:
-    """Return a fresh initializer of a convolution's kernel."""
+    """Returns a fresh initializer of a convolution's kernel."""
     return keras.initializers.RandomNormal(stddev=WEIGHT_STDDEV, seed=seeds.next())
 
 
 def _normalise(x: keras.KerasTensor, seeds: LayerSeeds) -> keras.KerasTensor:
-    """Return `x` normalised over the batch and rectified, with the constants of the code."""
+    """Returns ``x`` normalised over the batch and rectified, with the constants of the code."""
     x = layers.BatchNormalization(
         momentum=0.9,
         epsilon=1e-5,

@@ -21,10 +21,10 @@ class DenseNetVariant:
     """One row of Table B.3.
 
     Args:
-        depth: printed depth; see `layers_per_block`.
-        growth_rate: channels that each bottleneck adds.
-        epochs: printed training epochs.
-        batch_size: printed batch size.
+        depth: Printed depth; see ``layers_per_block``.
+        growth_rate: Channels that each bottleneck adds.
+        epochs: Printed training epochs.
+        batch_size: Printed batch size.
     """
 
     depth: int
@@ -43,25 +43,25 @@ VARIANTS: dict[str, DenseNetVariant] = {
 
 
 def layers_per_block(depth: int) -> int:
-    """Return how many bottlenecks each of the three dense blocks has at a printed depth.
+    """Returns how many bottlenecks each of the three dense blocks has at a printed depth.
 
     **Reference**: Dissertation, app. B, Table B.3; Huang et al., "Densely Connected Convolutional
     Networks", 2017: a bottleneck counts as two layers, so depth = 6 * bottlenecks + 4.
-    **Differs from the paper**: nothing. The printed depth 50 is no such number and gives 7
+    **Differs from the paper**: nothing. The printed depth 50 is not of this form and gives 7
     bottlenecks, a network of 46 layers.
 
     Args:
-        depth: printed depth, at least 10.
+        depth: Printed depth, at least 10.
 
     Returns:
-        `(depth - 4) // 6`, at least 1.
+        ``(depth - 4) // 6``, at least 1.
 
     Raises:
-        ValueError: if `depth` leaves no bottleneck.
+        ValueError: If ``depth`` leaves no bottleneck.
     """
     if depth < 10:
         raise ValueError(
-            f"Expected a DenseNet `depth` of at least 10, received {depth}: "
+            f"Expected a DenseNet depth of at least 10, received {depth}: "
             "four layers and three blocks of at least one bottleneck (two layers) each."
         )
     return (depth - 4) // 6
@@ -79,7 +79,7 @@ def densenet(
     seed: int = 0,
     name: str = "densenet",
 ) -> keras.Model:
-    """Build a DenseNet-BC.
+    """Builds a DenseNet-BC.
 
     Four combinations of depth and growth rate vote on purified images.
 
@@ -89,28 +89,35 @@ def densenet(
     images in [0, 1].
 
     Args:
-        input_shape: `(height, width, channels)`, at least 4x4 pixels.
-        num_classes: number of logits.
-        num_layers: bottlenecks in each of the three dense blocks, at least 1; `layers_per_block`
+        input_shape: ``(height, width, channels)``, at least 4x4 pixels.
+        num_classes: Number of logits.
+        num_layers: Bottlenecks in each of the three dense blocks, at least 1; ``layers_per_block``
             gives it for a printed depth.
-        growth_rate: channels that each bottleneck adds, at least 1.
-        width: multiplier of the growth rate, rounded to a whole number; all other channel counts
+        growth_rate: Channels that each bottleneck adds, at least 1.
+        width: Multiplier of the growth rate, rounded to a whole number; all other channel counts
             follow from it.
-        weight_decay: factor of the L2 penalty on kernels.
-        normalization: `(mean, standard_deviation)` per channel in [0, 1] units; None takes
+        weight_decay: Factor of the L2 penalty on kernels.
+        normalization: ``(mean, standard_deviation)`` per channel in [0, 1] units; ``None`` takes
             CIFAR-10's for three channels and Fashion-MNIST's for one.
-        seed: seed of the weights.
-        name: name of the model; a part of the seed, so that differently named networks differ.
+        seed: Seed of the weights.
+        name: Name of the model, which also enters the seed: networks of different names differ.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to logits `(batch, num_classes)`
-        of any range.
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to logits
+        ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: if `num_layers` or `growth_rate` is below 1 or the images are too small.
+        ValueError: If ``num_layers`` or ``growth_rate`` is below 1 or the images are too small.
+
+    Example:
+        import keras
+        from models.densenet import densenet
+
+        classifier = densenet((28, 28, 1), num_layers=1, width=0.5)
+        classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     if num_layers < 1:
-        raise ValueError(f"Expected `num_layers` of at least 1, received {num_layers}.")
+        raise ValueError(f"Expected num_layers of at least 1, received {num_layers}.")
     growth_rate = scaled(growth_rate, width, multiple=1)
     build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=False)
     inputs = keras.Input(check_image_shape(input_shape, minimum_size=4), name="images")
@@ -126,13 +133,13 @@ def densenet(
 def _bottleneck(
     x: keras.KerasTensor, growth_rate: int, build: PreactivationLayers
 ) -> keras.KerasTensor:
-    """Put `growth_rate` new channels in front of those of `x`."""
+    """Prepends ``growth_rate`` new channels to those of ``x``."""
     new = build.conv(build.activate(x), 4 * growth_rate, 1)
     new = build.conv(build.activate(new), growth_rate, 3)
     return layers.Concatenate()([new, x])
 
 
 def _transition(x: keras.KerasTensor, build: PreactivationLayers) -> keras.KerasTensor:
-    """Halve channels, height and width."""
+    """Halves channels, height and width."""
     x = build.conv(build.activate(x), x.shape[-1] // 2, 1)
     return layers.AveragePooling2D(2)(x)

@@ -1,7 +1,7 @@
-"""Layers and building helpers that every network of the house shares.
+"""Layers and building helpers shared by all networks of the project.
 
-Nothing here knows a loss, a data set or a backend: `keras.ops`, `keras.random` and stock layers
-only, so that a saved network loads wherever Keras runs.
+Only ``keras.ops``, ``keras.random`` and stock layers are used, so that a saved network loads on any
+Keras backend.
 """
 
 from __future__ import annotations
@@ -31,31 +31,32 @@ LOG_VARIANCE_LIMIT = 10.0
 
 
 def scaled(count: int, width: float, *, multiple: int = 8) -> int:
-    """Scale a printed channel count by a width multiplier.
+    """Scales a printed channel count by a width multiplier.
 
     Small profiles keep a paper's depth, strides and skips and cut only its widths. Multiples of
-    eight keep vectorised convolutions fast; a printed count (`width=1`) is never touched.
+    eight keep vectorised convolutions fast; a printed count (``width=1``) is never touched.
 
     Args:
-        count: the channel count as printed, at least 1.
-        width: positive multiplier.
-        multiple: results of at least this size are rounded (half up) to a multiple of it;
+        count: The channel count as printed, at least 1.
+        width: Positive multiplier.
+        multiple: Results of at least this size are rounded (half up) to a multiple of it;
             1 rounds to whole numbers, which suits growth rates.
 
     Returns:
         The scaled count, an integer of at least 1.
 
     Raises:
-        ValueError: if `count` or `multiple` is below 1 or `width` is not a positive finite number.
+        ValueError: If ``count`` or ``multiple`` is below 1 or ``width`` is not a positive finite
+            number.
     """
     if count < 1 or multiple < 1:
         raise ValueError(
-            f"Expected `count` and `multiple` of at least 1, received count={count}, "
+            f"Expected count and multiple of at least 1, received count={count}, "
             f"multiple={multiple}. Pass the printed channel count and a positive multiple."
         )
     if not (math.isfinite(width) and width > 0):
         raise ValueError(
-            f"Expected a positive finite `width`, received width={width}. "
+            f"Expected a positive finite width, received width={width}. "
             "Use 1.0 for the printed network and, for example, 0.25 for a quarter of its channels."
         )
     if width == 1:
@@ -71,25 +72,25 @@ def check_image_shape(
     channels: Sequence[int] | None = None,
     minimum_size: int = 1,
 ) -> tuple[int, int, int]:
-    """Return `input_shape` as a tuple, or say what is wrong with it.
+    """Returns ``input_shape`` as a tuple, or raises an error that explains what is wrong with it.
 
-    A wrong shape otherwise surfaces as an obscure kernel error deep inside a network.
+    Otherwise a wrong shape causes an obscure kernel error deep inside a network.
 
     Args:
-        input_shape: expected `(height, width, channels)`, without the batch axis.
-        channels: the channel counts that the caller supports; None supports any.
-        minimum_size: smallest height and width that the caller supports.
+        input_shape: Expected ``(height, width, channels)``, without the batch axis.
+        channels: The channel counts that the caller supports; ``None`` is any.
+        minimum_size: Smallest height and width that the caller supports.
 
     Returns:
-        `(height, width, channels)` as Python integers.
+        ``(height, width, channels)`` as Python integers.
 
     Raises:
-        ValueError: if it is not three positive integers or the caller cannot take it.
+        ValueError: If it is not three positive integers or the caller does not support it.
     """
     shape = tuple(input_shape)
     if len(shape) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise ValueError(
-            "Expected `input_shape` as three positive integers (height, width, channels), "
+            "Expected input_shape as three positive integers (height, width, channels), "
             f"received {input_shape!r}. Leave the batch axis out."
         )
     height, width, depth = (int(n) for n in shape)
@@ -107,13 +108,13 @@ def check_image_shape(
 
 
 def check_logits(classifier: keras.Model) -> None:
-    """Raise if a classifier ends in a softmax, whose gradient vanishes where it is sure.
+    """Raises a ValueError if a classifier ends in a softmax, whose gradient vanishes by saturation.
 
     Args:
-        classifier: a model made of layers.
+        classifier: A functional or sequential model.
 
     Raises:
-        ValueError: if its last layer is or has a softmax.
+        ValueError: If its last layer is or has a softmax.
     """
     last = classifier.layers[-1]
     softmax = getattr(last, "activation", None) is keras.activations.softmax
@@ -125,55 +126,55 @@ def check_logits(classifier: keras.Model) -> None:
 
 
 class LayerSeeds:
-    """Hands each layer of a network its own reproducible seed and a fresh initializer.
+    """Gives each layer of a network its own reproducible seed and a fresh initializer.
 
     One initializer instance shared by two layers, or one seed shared by two networks, starts them
     identical. A counter under (seed, network name) makes every draw distinct, makes a build
-    repeatable without touching any global state, and keeps networks built from one seed (an
-    encoder and its decoder, the members of a vote) unrelated.
+    repeatable without touching any global state, and keeps networks built from one seed (an encoder
+    and its decoder, the voters of an ensemble) independent.
 
     Args:
-        seed: non-negative integer; the same seed builds the same weights.
-        name: name of the network, which separates its draws from other networks'.
+        seed: Non-negative integer; the same seed builds the same weights.
+        name: Name of the network; networks of different names get different seeds.
 
     Raises:
-        ValueError: if `seed` is not a non-negative integer.
+        ValueError: If ``seed`` is not a non-negative integer.
     """
 
     def __init__(self, seed: int, name: str) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ValueError(
-                f"Expected `seed` as a non-negative integer, received {seed!r}. "
+                f"Expected seed as a non-negative integer, received {seed!r}. "
                 "Networks are built reproducibly, so None is not accepted: pass 0, 1, 2, ..."
             )
         self._entropy = [int(seed), zlib.crc32(name.encode("utf-8"))]
         self._count = 0
 
     def next(self) -> int:
-        """Return the next seed, an integer in [0, 2**31)."""
+        """Returns the next seed, an integer in [0, 2**31)."""
         state = np.random.SeedSequence([*self._entropy, self._count]).generate_state(1)[0]
         self._count += 1
         return int(state) & 0x7FFFFFFF
 
     def glorot_uniform(self) -> keras.initializers.Initializer:
-        """Return a fresh Glorot uniform initializer, Keras's default for kernels."""
+        """Returns a fresh Glorot uniform initializer, Keras's default for kernels."""
         return keras.initializers.GlorotUniform(seed=self.next())
 
     def he_normal(self) -> keras.initializers.Initializer:
-        """Return a fresh He normal initializer, the voters' choice for kernels."""
+        """Returns a fresh He normal initializer, which the voters use for kernels."""
         return keras.initializers.HeNormal(seed=self.next())
 
     def dropout(self, rate: float) -> keras.layers.Layer:
-        """Return a fresh dropout layer that drops a fraction `rate` with its own seed."""
+        """Returns a fresh dropout layer that drops a fraction ``rate`` with its own seed."""
         return layers.Dropout(rate, seed=self.next())
 
 
 @keras.saving.register_keras_serializable(package="cleanroom")
 class Sampling(layers.Layer):
-    """Draw a latent vector from a diagonal Gaussian, differentiably in its parameters.
+    """Draws a latent vector from a diagonal Gaussian, differentiably in its parameters.
 
-    Noise comes from an attached `keras.random.SeedGenerator`: it is fresh at every call, also
-    inside a compiled function, repeatable from `seed`, and saved with the model.
+    Noise comes from an attached ``keras.random.SeedGenerator``: it is fresh at every call, also
+    inside a compiled function, repeatable from ``seed``, and saved with the model.
 
     **Reference**: Dissertation, ch. 2.4 and 3.3 (z = mu + sigma * noise, noise ~ N(0, I)); Kingma
     and Welling, "Auto-Encoding Variational Bayes", 2014, sec. 2.4.
@@ -181,14 +182,22 @@ class Sampling(layers.Layer):
     that the Kullback-Leibler term and the noise see the same variance.
 
     Args:
-        seed: integer that starts the noise.
-        **kwargs: name and dtype, as of any layer.
+        seed: Integer seed of the noise.
+        **kwargs: Name and dtype, as of any layer.
 
     Call arguments:
-        inputs: `[z_mean, z_log_var]`, two tensors of one shape `(batch, latent_dim)`, any range.
+        inputs: ``[z_mean, z_log_var]``, two tensors of one shape ``(batch, latent_dim)``, any
+            range.
 
     Returns:
-        `z_mean + exp(z_log_var / 2) * noise`, shape `(batch, latent_dim)`, any range.
+        ``z_mean + exp(z_log_var / 2) * noise``, shape ``(batch, latent_dim)``, any range.
+
+    Example:
+        import keras
+        from models.layers import Sampling
+
+        z_mean, z_log_var = keras.ops.zeros((2, 32)), keras.ops.zeros((2, 32))
+        Sampling(seed=0)([z_mean, z_log_var]).shape  # (2, 32)
     """
 
     def __init__(self, seed: int = 0, **kwargs: Any) -> None:
@@ -197,75 +206,74 @@ class Sampling(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: Sequence[Any]) -> Any:
-        """Return one draw; see the class."""
+        """Returns one draw; see the class."""
         z_mean, z_log_var = inputs
         noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.seed_generator)
         return z_mean + ops.exp(0.5 * z_log_var) * noise
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
-        """Return the shape of the mean."""
+        """Returns the shape of the mean."""
         return tuple(input_shape[0])
 
     def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds the layer."""
+        """Returns what rebuilds the layer."""
         return {**super().get_config(), "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="cleanroom")
 class ClipToUnitRange(layers.Layer):
-    """Clip images to [0, 1], for networks whose last activation does not bound them.
+    """Clips images to [0, 1], for networks whose last activation does not bound them.
 
     Call arguments:
-        inputs: tensor of any shape and range.
+        inputs: Tensor of any shape and range.
 
     Returns:
         Tensor of the same shape, range [0, 1].
     """
 
     def call(self, inputs: Any) -> Any:
-        """Return the clipped tensor; see the class."""
+        """Returns the clipped tensor; see the class."""
         return ops.clip(inputs, 0.0, 1.0)
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
-        """Return the unchanged shape."""
+        """Returns the unchanged shape."""
         return tuple(input_shape)
 
 
 @keras.saving.register_keras_serializable(package="cleanroom")
 class ClipLogVariance(layers.Layer):
-    """Bound a log-variance, whose exponential can overflow in the first steps of training.
+    """Bounds a log-variance, whose exponential can overflow in the first steps of training.
 
     Args:
-        limit: largest magnitude that passes, positive.
-        **kwargs: name and dtype, as of any layer.
+        limit: Largest magnitude of the output, positive.
+        **kwargs: Name and dtype, as of any layer.
 
     Call arguments:
-        inputs: log-variances, any shape and range.
+        inputs: Log-variances, any shape and range.
 
     Returns:
         Tensor of the same shape, range [-limit, limit].
 
     Raises:
-        ValueError: if `limit` is not positive.
+        ValueError: If ``limit`` is not positive.
     """
 
     def __init__(self, limit: float = LOG_VARIANCE_LIMIT, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if limit <= 0:
             raise ValueError(
-                f"Expected a positive `limit`, received {limit}. The default is "
-                f"{LOG_VARIANCE_LIMIT}."
+                f"Expected a positive limit, received {limit}. The default is {LOG_VARIANCE_LIMIT}."
             )
         self.limit = limit
 
     def call(self, inputs: Any) -> Any:
-        """Return the bounded log-variance; see the class."""
+        """Returns the bounded log-variance; see the class."""
         return ops.clip(inputs, -self.limit, self.limit)
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
-        """Return the unchanged shape."""
+        """Returns the unchanged shape."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds the layer."""
+        """Returns what rebuilds the layer."""
         return {**super().get_config(), "limit": self.limit}

@@ -12,7 +12,7 @@ __all__ = ["VARIANTS", "magnet_autoencoder"]
 NUM_MAPS = 3
 
 VARIANTS = ("I", "II")
-"""AE-I, which goes through half the resolution, and AE-II, which keeps the resolution."""
+"""AE-I, which works at half the resolution inside, and AE-II, which keeps the resolution."""
 
 
 def magnet_autoencoder(
@@ -22,27 +22,34 @@ def magnet_autoencoder(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build one of MagNet's autoencoders, a few narrow convolutions with sigmoids.
+    """Builds one of MagNet's autoencoders, a few narrow convolutions with sigmoids.
 
-    Its few maps are the bottleneck that a perturbation does not fit through.
+    Its few maps are a bottleneck that removes perturbations.
 
     **Reference**: Meng and Chen, "MagNet", 2017, the architectures of the defensive devices:
     autoencoder I (MNIST) and II (MNIST's second detector, CIFAR-10); the baseline of PuVAE, eq. 5.
-    **Differs from the paper**: the last layer has the image's channels also where a data set other
-    than the paper's asks for it. The penalty on activations is the training's.
+    **Differs from the paper**: the last layer has the image's channels for any data set. The
+    penalty on activations is added in training, not by the network.
 
     Args:
-        input_shape: `(height, width, channels)`; height and width even for variant I.
-        variant: "I" or "II".
-        width: multiplier of the number of maps, 3 as published.
-        seed: non-negative seed of the weights.
+        input_shape: ``(height, width, channels)``; height and width even for variant I.
+        variant: ``"I"`` or ``"II"``.
+        width: Multiplier of the number of maps, 3 as published.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to images of the same shape and
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to images of the same shape and
         range; a plain chain of layers.
 
     Raises:
-        ValueError: if the variant is unknown or an argument does not fit it.
+        ValueError: If the variant is unknown or an argument is out of range for it.
+
+    Example:
+        import keras
+        from models.magnet_autoencoders import magnet_autoencoder
+
+        autoencoder = magnet_autoencoder((28, 28, 1), variant="I")
+        autoencoder(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 28, 28, 1)
     """
     if variant not in VARIANTS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What the voter families have in common: standardised input and pre-activation layers."""
+"""Shared by the voter families: standardised input and pre-activation layers."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ def standardise(
     images: keras.KerasTensor,
     normalization: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> keras.KerasTensor:
-    """Subtract a channel mean and divide by a channel standard deviation, inside the network.
+    """Subtracts a channel mean and divide by a channel standard deviation, inside the network.
 
-    Between modules images are in [0, 1]; a network that wants standardised ones converts for
+    All modules exchange images in [0, 1]; a network that needs standardised ones converts them
     itself, so that an attack's budget always means the same.
 
     Args:
-        images: symbolic `(batch, height, width, channels)`, range [0, 1].
-        normalization: `(mean, standard_deviation)`, one value per channel, in [0, 1] units; None
-            takes `CHANNEL_STATISTICS` for one and three channels.
+        images: Symbolic ``(batch, height, width, channels)``, range [0, 1].
+        normalization: ``(mean, standard_deviation)``, one value per channel, in [0, 1] units;
+            ``None`` takes ``CHANNEL_STATISTICS`` for one and three channels.
 
     Returns:
         Symbolic tensor of the same shape, zero mean and unit variance over the training images.
 
     Raises:
-        ValueError: if no default exists for this number of channels, if the lengths do not match it
+        ValueError: If no default exists for this number of channels, if the lengths do not match it
             or if a standard deviation is not positive.
     """
     channels = int(images.shape[-1])
     if normalization is None:
         if channels not in CHANNEL_STATISTICS:
             raise ValueError(
-                f"Expected `normalization=(mean, standard_deviation)` for {channels} channels, "
+                f"Expected normalization=(mean, standard_deviation) for {channels} channels, "
                 f"received None; defaults exist for {sorted(CHANNEL_STATISTICS)} channels only."
             )
         normalization = CHANNEL_STATISTICS[channels]
     mean, deviation = ([float(value) for value in values] for values in normalization)
     if len(mean) != channels or len(deviation) != channels or min(deviation) <= 0:
         raise ValueError(
-            f"Expected `normalization` as {channels} means and {channels} positive standard "
+            f"Expected normalization as {channels} means and {channels} positive standard "
             f"deviations, received {normalization!r}. Give one value per channel, in [0, 1] units."
         )
     variance = [value**2 for value in deviation]
@@ -62,7 +62,7 @@ def standardise(
 
 
 class PreactivationLayers:
-    """The dialect that ResNet, DenseNet and Wide-ResNet voters share.
+    """The layers that ResNet, DenseNet and Wide-ResNet voters share.
 
     He-normal kernels, L2 weight decay on kernels only, batch normalisation with momentum 0.9 and
     epsilon 1e-5 before each ReLU; only the decay and the bias differ between the families.
@@ -73,19 +73,19 @@ class PreactivationLayers:
     **Differs from the paper**: nothing.
 
     Args:
-        seeds: source of the layers' seeds.
-        weight_decay: factor of the sum of squared kernel weights that each layer adds to the
+        seeds: Source of the layers' seeds.
+        weight_decay: Factor of the sum of squared kernel weights that each layer adds to the
             training loss; 0 adds none.
-        use_bias: whether convolutions have a bias.
+        use_bias: Whether convolutions have a bias.
 
     Raises:
-        ValueError: if `weight_decay` is negative.
+        ValueError: If ``weight_decay`` is negative.
     """
 
     def __init__(self, seeds: LayerSeeds, *, weight_decay: float, use_bias: bool) -> None:
         if weight_decay < 0:
             raise ValueError(
-                f"Expected a non-negative `weight_decay`, received {weight_decay}. "
+                f"Expected a non-negative weight_decay, received {weight_decay}. "
                 "Use 0 to train without weight decay."
             )
         self.seeds = seeds
@@ -99,7 +99,7 @@ class PreactivationLayers:
     def conv(
         self, x: keras.KerasTensor, filters: int, kernel_size: int, *, strides: int = 1
     ) -> keras.KerasTensor:
-        """Return a same-padded convolution of `x` with `filters` output channels."""
+        """Returns a same-padded convolution of ``x`` with ``filters`` output channels."""
         layer = layers.Conv2D(
             filters,
             kernel_size,
@@ -111,13 +111,13 @@ class PreactivationLayers:
         return layer(x)
 
     def activate(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Return `x` after batch normalisation and ReLU, same shape, range [0, inf)."""
+        """Returns ``x`` after batch normalisation and ReLU, same shape, range [0, inf)."""
         return layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
 
     def logits(
         self, x: keras.KerasTensor, num_classes: int, *, use_bias: bool = True
     ) -> keras.KerasTensor:
-        """Return `(batch, num_classes)` logits from the spatial means of the activated `x`."""
+        """Returns ``(batch, num_classes)`` logits from the spatial means of the activated ``x``."""
         pooled = layers.GlobalAveragePooling2D()(self.activate(x))
         return layers.Dense(
             num_classes, use_bias=use_bias, name="logits", **self._kernel_arguments()
@@ -126,7 +126,7 @@ class PreactivationLayers:
     def residual_block(
         self, x: keras.KerasTensor, filters: int, *, strides: int = 1
     ) -> keras.KerasTensor:
-        """Return `x` plus two convolutions of it, both projected where channels or size change.
+        """Returns ``x`` plus two convolutions of it, both projected where channels or size change.
 
         The projection reads the activated tensor, the identity the raw one.
         """
@@ -139,7 +139,7 @@ class PreactivationLayers:
 
 
 def _every(stride: int, x: keras.KerasTensor) -> keras.KerasTensor:
-    """Return every `stride`-th row and column of `x`: what a strided 1x1 convolution reads.
+    """Returns every ``stride``-th row and column of ``x``: what a strided 1x1 convolution reads.
 
     Left to the convolution, oneDNN gets the gradient of its kernel wrong on processors without
     AVX-512 where the channels are no multiple of eight (oneDNN issue 6035).

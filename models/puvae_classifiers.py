@@ -1,4 +1,4 @@
-"""The five classifiers A to E that PuVAE is judged with."""
+"""The five classifiers A to E that PuVAE is evaluated with."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class PuVAEClassifier:
 
     Args:
         convolutions: (filters, kernel size, stride) of each convolution.
-        hidden: units of each hidden dense layer.
-        dropouts: fraction dropped before each dense layer, the last included; 0 is no dropout.
+        hidden: Units of each hidden dense layer.
+        dropouts: Fraction dropped before each dense layer, the last included; 0 is no dropout.
     """
 
     convolutions: tuple[tuple[int, int, int], ...]
@@ -55,30 +55,37 @@ def puvae_classifier(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build one of the classifiers that PuVAE is trained with and attacked on.
+    """Builds one of the classifiers that PuVAE is trained with and attacked on.
 
-    Source and target classifier are two of them, so that the purifier does not learn the very
+    Source and target classifier are two different ones, so that the purifier does not learn the
     decision boundary that is attacked.
 
-    **Reference**: PuVAE, Table 1. The published text has lost columns D and E: D is that of the
-    authors' public supplement, E is network E of Samangouei et al., "Defense-GAN", 2018, whose
+    **Reference**: PuVAE, Table 1. Columns D and E are missing from the published text: D is that of
+    the authors' public supplement, E is network E of Samangouei et al., "Defense-GAN", 2018, whose
     network A the table shares.
     **Differs from the paper**: ends in logits; convolutions are padded to keep the size, which
     the table leaves open.
 
     Args:
-        input_shape: `(height, width, channels)`.
-        num_classes: number of logits.
-        variant: "A" to "E".
-        width: multiplier of all hidden channel counts.
-        seed: non-negative seed of weights and dropout.
+        input_shape: ``(height, width, channels)``.
+        num_classes: Number of logits.
+        variant: ``"A"`` to ``"E"``.
+        width: Multiplier of all hidden channel counts.
+        seed: Non-negative seed of weights and dropout.
 
     Returns:
-        Functional model named "puvae_a" to "puvae_e", images `(batch, *input_shape)` in [0, 1] to
-        logits `(batch, num_classes)` of any range.
+        Functional model named ``"puvae_a"`` to ``"puvae_e"``, images ``(batch, *input_shape)`` in
+        [0, 1] to logits ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: if the variant is unknown or an argument is out of range.
+        ValueError: If the variant is unknown or an argument is out of range.
+
+    Example:
+        import keras
+        from models.puvae_classifiers import puvae_classifier
+
+        classifier = puvae_classifier((28, 28, 1), variant="A", width=0.125)
+        classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     if variant not in VARIANTS:
         raise ValueError(

@@ -25,7 +25,7 @@ __all__ = [
 
 
 class ClassifierBuilder(Protocol):
-    """What builds one named classifier; see `build_classifier` for the arguments."""
+    """A function that builds one named classifier; see ``build_classifier`` for the arguments."""
 
     def __call__(
         self,
@@ -36,7 +36,7 @@ class ClassifierBuilder(Protocol):
         depth: int | None = None,
         seed: int = 0,
     ) -> keras.Model:
-        """Return the built classifier."""
+        """Returns the built classifier."""
 
 
 class _TargetBuilder(Protocol):
@@ -62,7 +62,7 @@ def _target(name: str, builder: _TargetBuilder) -> ClassifierBuilder:
         if depth is not None:
             raise ValueError(
                 f"Expected depth=None for target classifier {name}, received {depth}: it has no "
-                "stages of equal blocks. Use `width` to make it smaller."
+                "stages of equal blocks. Use width to make it smaller."
             )
         return builder(input_shape, num_classes, width=width, seed=seed)
 
@@ -76,7 +76,7 @@ def _voter(
     printed_depth: int,
     **printed: int,
 ) -> ClassifierBuilder:
-    """Return the builder of a voter whose blocks per stage are called `depth_argument`."""
+    """Returns the builder of a voter whose blocks per stage are called ``depth_argument``."""
 
     def build(
         input_shape: tuple[int, int, int],
@@ -95,7 +95,7 @@ def _voter(
 
 
 def _voters() -> dict[str, ClassifierBuilder]:
-    """Return the voters of Tables B.2, B.3 and B.4 by name."""
+    """Returns the voters of Tables B.2, B.3 and B.4 by name."""
     voters: dict[str, ClassifierBuilder] = {}
     for letter, row in resnet.VARIANTS.items():
         name = f"resnet_{letter.lower()}"
@@ -134,7 +134,7 @@ PUVAE_CLASSIFIERS: dict[str, ClassifierBuilder] = {
     )
     for letter in puvae_classifiers.VARIANTS
 }
-"""Name -> builder of PuVAE's own classifiers, which no other method is judged with."""
+"""Name -> builder of PuVAE's own classifiers, which no other method is evaluated with."""
 
 TARGETS: tuple[str, ...] = ("A", "B", "C")
 """The classifiers of Table B.1, which are attacked."""
@@ -160,9 +160,9 @@ PRINTED_TRAINING: dict[str, tuple[int, int]] = {
 
 
 def classifier_names() -> tuple[str, ...]:
-    """Return the names of the dissertation's classifiers, targets first.
+    """Returns the names of the dissertation's classifiers, targets first.
 
-    `build_classifier` knows those of `PUVAE_CLASSIFIERS` besides.
+    ``build_classifier`` also accepts those of ``PUVAE_CLASSIFIERS``.
     """
     return tuple(CLASSIFIERS)
 
@@ -176,30 +176,36 @@ def build_classifier(
     depth: int | None = None,
     seed: int = 0,
 ) -> keras.Model:
-    """Build a classifier by name.
+    """Builds a classifier by name.
 
-    One entry for everything that trains or loads classifiers, so that a configuration needs only a
-    string.
+    Training and loading go through this function, so that a configuration needs only a string.
 
     **Reference**: Dissertation, app. B, Tables B.1-B.4; PuVAE, Table 1.
     **Differs from the paper**: see the networks' own functions.
 
     Args:
-        architecture: one of `classifier_names()` or of `PUVAE_CLASSIFIERS`.
-        input_shape: `(height, width, channels)` with one channel or three.
-        num_classes: number of logits, at least 2.
-        width: multiplier of the hidden channel counts (of the growth rate for a DenseNet); 1.0 is
+        architecture: One of ``classifier_names()`` or of ``PUVAE_CLASSIFIERS``.
+        input_shape: ``(height, width, channels)`` with one channel or three.
+        num_classes: Number of logits, at least 2.
+        width: Multiplier of the hidden channel counts (of the growth rate for a DenseNet); 1.0 is
             the printed network.
-        depth: blocks per stage of a voter (bottlenecks per dense block for a DenseNet); None is the
-            printed network.
-        seed: non-negative seed of weights and dropout; equal seeds build equal networks.
+        depth: Blocks per stage of a voter (bottlenecks per dense block for a DenseNet); ``None`` is
+            the printed network.
+        seed: Non-negative seed of weights and dropout; equal seeds build equal networks.
 
     Returns:
-        Functional model whose name is `architecture`, images `(batch, *input_shape)` in [0, 1] to
-        logits `(batch, num_classes)` of any range.
+        Functional model whose name is ``architecture``, images ``(batch, *input_shape)`` in [0, 1]
+        to logits ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: if the name is unknown or an argument does not fit the network.
+        ValueError: If the name is unknown or an argument does not fit the network.
+
+    Example:
+        import keras
+        from models import build_classifier
+
+        classifier = build_classifier("densenet_a", (28, 28, 1), width=0.5, depth=1)
+        classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     builders = CLASSIFIERS | PUVAE_CLASSIFIERS
     if architecture not in builders:
@@ -207,6 +213,6 @@ def build_classifier(
             f"Unknown classifier {architecture!r}. Expected one of: {', '.join(builders)}."
         )
     if num_classes < 2:
-        raise ValueError(f"Expected `num_classes` of at least 2, received {num_classes}.")
+        raise ValueError(f"Expected num_classes of at least 2, received {num_classes}.")
     image_shape = check_image_shape(input_shape, channels=(1, 3))
     return builders[architecture](image_shape, num_classes, width=width, depth=depth, seed=seed)

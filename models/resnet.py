@@ -18,9 +18,9 @@ class ResNetVariant:
     """One row of Table B.2.
 
     Args:
-        stack_n: residual blocks per stage; the network has 6 * stack_n + 2 layers.
-        epochs: printed training epochs.
-        batch_size: printed batch size.
+        stack_n: Residual blocks per stage; the network has 6 * stack_n + 2 layers.
+        epochs: Printed training epochs.
+        batch_size: Printed batch size.
     """
 
     stack_n: int
@@ -48,7 +48,7 @@ def resnet(
     seed: int = 0,
     name: str = "resnet",
 ) -> keras.Model:
-    """Build a pre-activation ResNet.
+    """Builds a pre-activation ResNet.
 
     Four depths of it vote on purified images.
 
@@ -58,25 +58,32 @@ def resnet(
     images in [0, 1].
 
     Args:
-        input_shape: `(height, width, channels)`.
-        num_classes: number of logits.
-        stack_n: residual blocks in each of the three stages, at least 1.
-        width: multiplier of the channel counts 16, 32 and 64.
-        weight_decay: factor of the L2 penalty on kernels.
-        normalization: `(mean, standard_deviation)` per channel in [0, 1] units; None takes
+        input_shape: ``(height, width, channels)``.
+        num_classes: Number of logits.
+        stack_n: Residual blocks in each of the three stages, at least 1.
+        width: Multiplier of the channel counts 16, 32 and 64.
+        weight_decay: Factor of the L2 penalty on kernels.
+        normalization: ``(mean, standard_deviation)`` per channel in [0, 1] units; ``None`` takes
             CIFAR-10's for three channels and Fashion-MNIST's for one.
-        seed: seed of the weights.
-        name: name of the model; a part of the seed, so that differently named networks differ.
+        seed: Seed of the weights.
+        name: Name of the model, which also enters the seed: networks of different names differ.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to logits `(batch, num_classes)`
-        of any range.
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to logits
+        ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: if `stack_n` is below 1 or `input_shape` is no image shape.
+        ValueError: If ``stack_n`` is below 1 or ``input_shape`` is not an image shape.
+
+    Example:
+        import keras
+        from models.resnet import resnet
+
+        classifier = resnet((28, 28, 1), stack_n=1, width=0.125)
+        classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     if stack_n < 1:
-        raise ValueError(f"Expected `stack_n` of at least 1, received {stack_n}.")
+        raise ValueError(f"Expected stack_n of at least 1, received {stack_n}.")
     build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=True)
     inputs = keras.Input(check_image_shape(input_shape), name="images")
     x = build.conv(standardise(inputs, normalization), scaled(16, width), 3)

@@ -13,7 +13,7 @@ ENCODER_FILTERS = (64, 128, 256, 512, 512)
 KERNEL_SIZE = 4
 
 NUM_CONCATENATIONS = len(ENCODER_FILTERS) - 1
-"""How many encoder stages the decoder sees again; the last stage is the bottleneck."""
+"""Number of skip connections: all encoder stages but the last, which is the bottleneck."""
 
 
 def unet(
@@ -24,41 +24,47 @@ def unet(
     name: str = "unet",
     seed: int = 0,
 ) -> keras.Model:
-    """Build the generator of Defense-CycleGAN, whole or with concatenations removed.
+    """Builds the generator of Defense-CycleGAN, complete or with concatenations removed.
 
     Five strided convolutions lead to a bottleneck of one pixel (for images of up to 32 pixels),
-    five transposed ones back. Before each of the last four, the encoder's features of that size
-    are concatenated, so that detail need not pass the bottleneck.
+    five transposed ones back. Before each of the last four, the encoder's features of that size are
+    concatenated, so that detail can bypass the bottleneck.
 
     **Reference**: Defense-CycleGAN, sec. III-B, IV-C and fig. 3; Dissertation, ch. 4.3.2, 4.4.4 and
     fig. 4.6, "Cyc" and "Cyc_1" to "Cyc_4".
     **Differs from the paper**: the figure prints kernel 4, stride 2, ReLU in the encoder, four
     concatenations and a crop before each, but its sizes are illegible. Filter counts are those of
     the autoencoder drawn beside it (Table A.1) with a fifth stage of 512. Transposed convolutions
-    are unpadded and cropped to the size that they meet, one row and column at the near edges, the
-    rest at the far ones. The last layer is linear: with a sigmoid the cycle loss loses its gradient
-    on dark images. Where a concatenation is removed, the transposed convolution before it has twice
-    its filters, which keeps every later shape.
+    are unpadded and cropped to the size of the features they are concatenated with: one row and
+    column at the top and left, the rest at the bottom and right. The last layer is linear: with a
+    sigmoid the cycle loss loses its gradient on dark images. Where a concatenation is removed, the
+    transposed convolution before it has twice its filters, which keeps every later shape.
 
     Args:
-        input_shape: `(height, width, channels)`.
+        input_shape: ``(height, width, channels)``.
         removed_concatenations: 0 to 4; k removes the concatenations 1 to k, of which 1 is the
             outermost. 4 leaves a sequential network, without a skip.
-        width: multiplier of all hidden channel counts.
-        name: name of the model, which also separates its weights from those of another U-Net of the
-            same seed.
-        seed: non-negative seed of the weights.
+        width: Multiplier of all hidden channel counts.
+        name: Name of the model, which also enters the seed: networks of different names differ.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to images of the same shape and
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to images of the same shape and
         any range.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.unet import unet
+
+        generator = unet((28, 28, 1), width=0.125)
+        generator(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 28, 28, 1)
     """
     if removed_concatenations not in range(NUM_CONCATENATIONS + 1):
         raise ValueError(
-            f"Expected `removed_concatenations` from 0 to {NUM_CONCATENATIONS}, received "
+            f"Expected removed_concatenations from 0 to {NUM_CONCATENATIONS}, received "
             f"{removed_concatenations!r}. Use 0 for the whole U-Net."
         )
     shape = check_image_shape(input_shape)
@@ -92,11 +98,11 @@ def _transposed_conv(
     x: keras.KerasTensor,
     filters: int,
     activation: str,
-    meets: tuple[int | None, ...],
+    target_shape: tuple[int | None, ...],
     seeds: LayerSeeds,
     name: str,
 ) -> keras.KerasTensor:
-    """Return an unpadded transposed convolution of `x`, cropped to the size that it meets."""
+    """Returns an unpadded transposed convolution of ``x``, cropped to the given shape."""
     x = layers.Conv2DTranspose(
         filters,
         KERNEL_SIZE,
@@ -106,7 +112,7 @@ def _transposed_conv(
         kernel_initializer=seeds.glorot_uniform(),
         name=name,
     )(x)
-    surplus = [have - want for have, want in zip(x.shape[1:3], meets[1:3], strict=True)]
-    # One from the near edges undoes the padding of the strided convolution; n becomes 2n + 2.
+    surplus = [have - want for have, want in zip(x.shape[1:3], target_shape[1:3], strict=True)]
+    # One at the top and left undoes the padding of the strided convolution; n becomes 2n + 2.
     crops = tuple((1, total - 1) for total in surplus)
     return layers.Cropping2D(crops, name=f"{name}_crop")(x)

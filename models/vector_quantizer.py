@@ -13,15 +13,15 @@ __all__ = ["VectorQuantizer"]
 
 @keras.saving.register_keras_serializable(package="cleanroom")
 class VectorQuantizer(layers.Layer):
-    """Replace each feature vector by the nearest one of a codebook, and let gradients pass.
+    """Replaces each feature vector by the nearest code of a codebook; gradients pass unchanged.
 
-    What a perturbation does to a feature is lost as long as the same code stays nearest, and what
-    follows sees nothing but codes, however far the feature has moved.
+    A perturbation of a feature is lost as long as the same code stays nearest, and the layers that
+    follow see codes only, however far the feature has moved.
 
     The search runs over all codes, in training as in inference. It ranks them by
     ||code||^2 - 2 feature.code, the squared distance less ||feature||^2, which is the same for
-    all of them, and takes `codes_at_once` codes at a time. A block of scores takes
-    4 * batch * positions * `codes_at_once` bytes, and TensorFlow computes up to ten blocks ahead.
+    all of them, and takes ``codes_at_once`` codes at a time. A block of scores takes
+    4 * batch * positions * ``codes_at_once`` bytes, and TensorFlow computes up to ten blocks ahead.
     For 128 images of 16x16 positions with 64 channels, the search among 2,560 codes was measured
     to add 70 to 100 MB to the process on a CPU, against 720 to 800 MB with all codes at once,
     which is no faster.
@@ -29,32 +29,41 @@ class VectorQuantizer(layers.Layer):
     **Reference**: Dissertation, ch. 5.3.1, eq. 5.3.1, and ch. 5.3.2 (the codebook is the matrix of
     an Embedding layer; q* = a + o with the offset o = q - a held constant).
     **Differs from the paper**: the dissertation lets the reconstruction loss train the encoder
-    through q* and the codes through q, yet only q* is passed on, whose offset is constant, so
-    that no gradient reaches the codes. So it is here; with `reconstruction_trains_codes` the
-    gradient of what follows reaches both, at the same forward value. Of the start only "random"
-    is printed; it is uniform, in `code_range`.
+    through q* and the codes through q, yet only q* is passed on, whose offset is constant, so that
+    no gradient reaches the codes. This is the default here; with ``reconstruction_trains_codes``
+    the reconstruction gradient reaches both, at the same forward value. Initial codes are only said
+    to be random; here they are uniform in ``code_range``.
 
     Args:
-        num_embeddings: number of codes, K in the dissertation; at least 1.
-        embedding_dim: entries of a code, G in the dissertation; the channels of the features.
-        code_range: least and largest entry of a code at the start; None is
+        num_embeddings: Number of codes, K in the dissertation; at least 1.
+        embedding_dim: Entries of a code, G in the dissertation; the channels of the features.
+        code_range: Smallest and largest entry of an initial code; ``None`` is
             +-1/sqrt(num_embeddings), close to zero.
-        reconstruction_trains_codes: whether gradients reach the chosen codes as well.
-        codes_at_once: how many codes a feature is compared with in one go; bounds the memory.
-        seed: integer that starts the codes.
-        **kwargs: name and dtype, as of any layer.
+        reconstruction_trains_codes: Whether gradients reach the chosen codes as well.
+        codes_at_once: Number of codes compared with the features at a time; bounds the memory.
+        seed: Integer seed of the initial codes.
+        **kwargs: Name and dtype, as of any layer.
 
     Call arguments:
-        inputs: features a, `(batch, height, width, embedding_dim)`, any range.
+        inputs: Features a, ``(batch, height, width, embedding_dim)``, any range.
 
     Returns:
-        `(quantized, codes, indices)`: q*, shape of the features, equal to the codes up to
-        rounding, gradient passed on to the features unchanged; q, the chosen codes, same shape,
-        gradient to the codebook alone; and their rows in it, int32 `(batch, height, width)` in
-        [0, num_embeddings).
+        ``(quantized, codes, indices)``: q*, shape of the features, equal to the codes up to
+        rounding, with the gradient passed on to the features unchanged; q, the chosen codes, same
+        shape, with a gradient to the codebook only; and their rows in it, int32
+        ``(batch, height, width)`` in [0, num_embeddings).
 
     Raises:
-        ValueError: if a count is not positive or the features have another number of channels.
+        ValueError: If a count is not positive or the features have another number of channels.
+
+    Example:
+        import keras
+        from models.vector_quantizer import VectorQuantizer
+
+        features = keras.random.uniform((2, 4, 4, 8))
+        quantizer = VectorQuantizer(num_embeddings=16, embedding_dim=8, code_range=(0.0, 1.0))
+        quantized, codes, indices = quantizer(features)
+        indices.shape  # (2, 4, 4)
     """
 
     def __init__(
@@ -90,7 +99,7 @@ class VectorQuantizer(layers.Layer):
         )
 
     def build(self, input_shape: Any) -> None:
-        """Create the codebook."""
+        """Creates the codebook."""
         if input_shape[-1] != self.embedding_dim:
             raise ValueError(
                 f"Expected features with {self.embedding_dim} channels, received the shape "
@@ -101,11 +110,11 @@ class VectorQuantizer(layers.Layer):
 
     @property
     def codebook(self) -> keras.Variable:
-        """All codes, `(num_embeddings, embedding_dim)`."""
+        """All codes, ``(num_embeddings, embedding_dim)``."""
         return self.embedding.embeddings
 
     def call(self, inputs: Any) -> tuple[Any, Any, Any]:
-        """Return the quantized features, the codes and their indices; see the class."""
+        """Returns the quantized features, the codes and their indices; see the class."""
         indices = self.nearest(inputs)
         # A lookup in the variable itself has a sparse gradient with one entry for each use of a
         # row, which optimizers square and clip one by one. Through a reshape it is dense.
@@ -116,7 +125,7 @@ class VectorQuantizer(layers.Layer):
         return inputs + ops.stop_gradient(codes - inputs), codes, indices
 
     def nearest(self, inputs: Any) -> Any:
-        """Return the row of the code nearest to each feature, the first one among equals."""
+        """Returns the row of the code nearest to each feature, the first one among equals."""
         features = ops.reshape(ops.stop_gradient(inputs), (-1, self.embedding_dim))
         codes = ops.stop_gradient(ops.convert_to_tensor(self.codebook))
         codes = ops.cast(codes, features.dtype)
@@ -126,7 +135,7 @@ class VectorQuantizer(layers.Layer):
 
         def compare(step: Any, best: tuple[Any, Any]) -> tuple[Any, Any]:
             best_scores, best_indices = best
-            # The last block reaches back over codes already seen; they win nothing twice.
+            # The last block overlaps codes already compared, which cannot change the result.
             start = ops.minimum(step * rows, self.num_embeddings - rows)
             block = ops.slice(codes, (start, 0), (rows, self.embedding_dim))
             scores = ops.slice(norms, (start,), (rows,)) - ops.matmul(doubled, ops.transpose(block))
@@ -144,13 +153,13 @@ class VectorQuantizer(layers.Layer):
         return ops.reshape(indices, ops.shape(inputs)[:-1])
 
     def compute_output_spec(self, inputs: Any) -> tuple[keras.KerasTensor, ...]:
-        """Return the shapes and types of the three results."""
+        """Returns the shapes and types of the three results."""
         features = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         codes = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         return features, codes, keras.KerasTensor(inputs.shape[:-1], dtype="int32")
 
     def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds the layer."""
+        """Returns what rebuilds the layer."""
         return {
             **super().get_config(),
             "num_embeddings": self.num_embeddings,

@@ -16,18 +16,18 @@ CHANNELS = (64, 128, 256, 512)
 """Channels of the encoding blocks, from depth 1 on; 32 pixels halve four times to 2x2x512."""
 
 ENCODER_INPUTS = ("quantized", "continuous")
-"""What an encoding block takes from the one above it: features after quantization, or before."""
+"""Input of an encoding block: the features of the block above after quantization, or before."""
 
 CODE_RANGE = (0.0, 1.0)
-"""Where codes start: about where features do, which are at least 0 and normalized. A start close to
-zero (`None`) trains more slowly at first: the next depth normalizes the tiny codes, and so blows up
-the gradient that is passed straight through to this one."""
+"""Range of the initial codes: about that of the features, which are normalized and at least 0.
+Codes close to zero (``None``) train more slowly at first: the next depth normalizes the tiny codes,
+which amplifies the gradient that is passed straight through to this one."""
 
 BATCH_NORM_MOMENTUM = 0.9
 
 
 def quantizer_name(depth: int) -> str:
-    """Return the name that the quantizer of a depth (1, 2, ...) has in the network."""
+    """Returns the name that the quantizer of a depth (1, 2, ...) has in the network."""
     return f"quantizer_{depth}"
 
 
@@ -43,43 +43,52 @@ def vqunet(
     codes_at_once: int = 32,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the U-Net of VQUNet, with everything that its training looks at as outputs.
+    """Builds the U-Net of VQUNet, with everything that its training uses as outputs.
 
     A block encodes by a strided convolution and two residual blocks; a block decodes by a
-    convolution, two residual blocks and a transposed convolution, whose result is concatenated
-    with the quantized features of the depth above. The codebook of a depth has `num_classes` codes
-    for each position of its features.
+    convolution, two residual blocks and a transposed convolution, whose result is concatenated with
+    the quantized features of the depth above. The codebook of a depth has ``num_classes`` codes for
+    each position of its features.
 
     **Reference**: Dissertation, ch. 5.3, figs. 5.1 and 5.2.
-    **Differs from the paper**: the insides of the blocks are not printed. There are four depths,
+    **Differs from the paper**: the layers inside the blocks are not printed. There are four depths,
     the only chain of halvings from 32 pixels to the printed 2x2x512; channels 64, 128, 256, 512;
     kernels of 4 where the size changes and of 3 elsewhere, each convolution with batch
     normalization (momentum 0.9) and ReLU; the image is a 3x3 convolution with a sigmoid. Codes
-    start at random, as printed, in a range that is not (`CODE_RANGE`). The dissertation pads images
-    of 28 pixels to 32 and calls those the data; here the network pads with zeros and crops back,
-    so that the margin is neither attacked nor part of a loss.
+    start at random, as printed; their range (``CODE_RANGE``) is not printed. The dissertation pads
+    images of 28 pixels to 32 and calls those the data; here the network pads with zeros and crops
+    back, so that the margin is neither attacked nor part of a loss.
 
     Args:
-        input_shape: `(height, width, channels)`; sizes that are no multiple of 16 are padded to
+        input_shape: ``(height, width, channels)``; sizes that are no multiple of 16 are padded to
             one.
-        num_classes: number of classes, at least 1; sizes the codebooks.
-        width: multiplier of all hidden channel counts. The number of codes does not change.
-        quantize: False leaves the quantizers out, which is the ablation of ch. 5.4.4.
-        encoder_input: one of `ENCODER_INPUTS`; fig. 5.1 passes quantized features on.
-        code_range: start of the codes; see `CODE_RANGE` and `VectorQuantizer`.
-        reconstruction_trains_codes: see `VectorQuantizer`.
-        codes_at_once: bounds the memory of the search; see `VectorQuantizer`.
-        seed: non-negative seed of weights and codes.
+        num_classes: Number of classes, at least 1; sizes the codebooks.
+        width: Multiplier of all hidden channel counts. The number of codes does not change.
+        quantize: False omits the quantizers, which is the ablation of ch. 5.4.4.
+        encoder_input: One of ``ENCODER_INPUTS``; fig. 5.1 passes quantized features on.
+        code_range: Range of the initial codes; see ``CODE_RANGE`` and ``VectorQuantizer``.
+        reconstruction_trains_codes: Whether the reconstruction loss also trains the chosen codes;
+            see ``VectorQuantizer``.
+        codes_at_once: Bounds the memory of the search; see ``VectorQuantizer``.
+        seed: Non-negative seed of weights and codes.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to a dict: `"images"`, the
-        reconstructions, same shape and range; and lists with one entry per depth: `"features"`,
-        outputs of the encoding blocks `(batch, height, width, channels)`, at least 0; and, if it
-        quantizes, `"codes"`, same shapes, any range, and `"indices"`, int32
-        `(batch, height, width)`.
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to a dict: ``"images"``, the
+        reconstructions, same shape and range; and lists with one entry per depth: ``"features"``,
+        outputs of the encoding blocks ``(batch, height, width, channels)``, at least 0; and, if it
+        quantizes, ``"codes"``, same shapes, any range, and ``"indices"``, int32
+        ``(batch, height, width)``.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.vqunet import vqunet
+
+        network = vqunet((28, 28, 1), width=0.125)
+        outputs = network(keras.random.uniform((2, 28, 28, 1)))
+        [indices.shape[1:] for indices in outputs["indices"]]  # [(16, 16), (8, 8), (4, 4), (2, 2)]
     """
     if encoder_input not in ENCODER_INPUTS:
         raise ValueError(
@@ -141,13 +150,13 @@ def vqunet(
 
 
 def _margins(size: int) -> tuple[int, int]:
-    """Return what brings a size to the next multiple of all strides, half on either side."""
+    """Returns the padding to the next multiple of all strides, half on either side."""
     missing = -size % 2 ** len(CHANNELS)
     return missing // 2, missing - missing // 2
 
 
 def _encoding_block(x: keras.KerasTensor, filters: int, seeds: LayerSeeds) -> keras.KerasTensor:
-    """Return features of half the size, at least 0."""
+    """Returns features of half the size, at least 0."""
     x = layers.ReLU()(_normalized_conv(x, filters, 4, seeds, strides=2))
     for _ in range(2):
         x = _residual_block(x, filters, seeds)
@@ -157,7 +166,7 @@ def _encoding_block(x: keras.KerasTensor, filters: int, seeds: LayerSeeds) -> ke
 def _decoding_block(
     x: keras.KerasTensor, filters: int, filters_above: int, seeds: LayerSeeds
 ) -> keras.KerasTensor:
-    """Return features of twice the size, with the channels of the depth above."""
+    """Returns features of twice the size, with the channels of the depth above."""
     x = layers.ReLU()(_normalized_conv(x, filters, 3, seeds))
     for _ in range(2):
         x = _residual_block(x, filters, seeds)
@@ -172,7 +181,7 @@ def _decoding_block(
 
 
 def _residual_block(x: keras.KerasTensor, filters: int, seeds: LayerSeeds) -> keras.KerasTensor:
-    """Return `x` plus two convolutions of it, at least 0."""
+    """Returns ``x`` plus two convolutions of it, at least 0."""
     residual = layers.ReLU()(_normalized_conv(x, filters, 3, seeds))
     residual = _normalized_conv(residual, filters, 3, seeds)
     return layers.ReLU()(layers.Add()([x, residual]))
@@ -181,7 +190,7 @@ def _residual_block(x: keras.KerasTensor, filters: int, seeds: LayerSeeds) -> ke
 def _normalized_conv(
     x: keras.KerasTensor, filters: int, kernel_size: int, seeds: LayerSeeds, *, strides: int = 1
 ) -> keras.KerasTensor:
-    """Return a same-padded convolution of `x`, batch-normalized."""
+    """Returns a same-padded convolution of ``x``, batch-normalized."""
     x = layers.Conv2D(
         filters,
         kernel_size,

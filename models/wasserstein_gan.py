@@ -20,12 +20,12 @@ SLOPE = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What the networks for grey and for colour images do not share.
+    """What differs between the networks for grey and for colour images.
 
     Args:
-        filters: channels of the stage nearest to the image; each further one doubles them.
-        batch_normalization: whether the generator normalises its hidden layers.
-        centred: whether the networks see images in [-1, 1] inside.
+        filters: Channels of the stage nearest to the image; each further one doubles them.
+        batch_normalization: Whether the generator normalises its hidden layers.
+        centred: Whether the networks use images in [-1, 1] internally.
     """
 
     filters: int
@@ -44,28 +44,35 @@ def wasserstein_generator(
     width: float = 1.0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the generator of Defense-GAN.
+    """Builds the generator of Defense-GAN.
 
     **Reference**: Samangouei, Kabkab and Chellappa, "Defense-GAN", 2018, and its public code, for
     one channel; Gulrajani et al., "Improved training of Wasserstein GANs", 2017, and its public
     code for CIFAR-10, for colour.
     **Differs from the paper**: Defense-GAN has no network for CIFAR-10; the colour generator is
     that of the second reference, without the biases that its batch normalisation cancels, and its
-    output in [-1, 1] is moved to [0, 1]. A doubling that overshoots (8x8 to 7x7 on the way to
-    28x28) loses its last row and column, as in the code.
+    output in [-1, 1] is moved to [0, 1]. Where a doubling overshoots (8x8 instead of 7x7 on the way
+    to 28x28) the last row and column are cut off, as in the code.
 
     Args:
-        output_shape: `(height, width, channels)` of the images, one channel or three.
-        latent_dim: size of the latent vector; `width` does not change it.
-        width: multiplier of all hidden channel counts.
-        seed: non-negative seed of the weights.
+        output_shape: ``(height, width, channels)`` of the images, one channel or three.
+        latent_dim: Size of the latent vector; ``width`` does not change it.
+        width: Multiplier of all hidden channel counts.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, latent vectors `(batch, latent_dim)` of any range to images
-        `(batch, *output_shape)` in [0, 1].
+        Functional model, latent vectors ``(batch, latent_dim)`` of any range to images
+        ``(batch, *output_shape)`` in [0, 1].
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.wasserstein_gan import wasserstein_generator
+
+        generator = wasserstein_generator((28, 28, 1), width=0.125)
+        generator(keras.random.normal((2, 128))).shape  # (2, 28, 28, 1)
     """
     shape = check_image_shape(output_shape, channels=(1, 3))
     plan = _plan_for(shape)
@@ -104,25 +111,32 @@ def wasserstein_generator(
 def wasserstein_critic(
     input_shape: tuple[int, int, int], *, width: float = 1.0, seed: int = 0
 ) -> keras.Model:
-    """Build the critic that trains the generator of Defense-GAN.
+    """Builds the critic that trains the generator of Defense-GAN.
 
     Without batch normalisation: the gradient penalty treats each image by itself.
 
-    **Reference**: as `wasserstein_generator`.
+    **Reference**: as ``wasserstein_generator``.
     **Differs from the paper**: no bias in the last layer, where a constant cancels out of the loss.
     Images come in [0, 1]; the colour critic moves them to [-1, 1] first.
 
     Args:
-        input_shape: `(height, width, channels)`, one channel or three.
-        width: multiplier of all filter counts.
-        seed: non-negative seed of the weights.
+        input_shape: ``(height, width, channels)``, one channel or three.
+        width: Multiplier of all filter counts.
+        seed: Non-negative seed of the weights.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to scores `(batch, 1)` of any
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to scores ``(batch, 1)`` of any
         range, higher for real images.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        import keras
+        from models.wasserstein_gan import wasserstein_critic
+
+        critic = wasserstein_critic((28, 28, 1), width=0.125)
+        critic(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 1)
     """
     shape = check_image_shape(input_shape, channels=(1, 3))
     plan = _plan_for(shape)
@@ -147,23 +161,23 @@ def wasserstein_critic(
 
 
 def _plan_for(shape: tuple[int, int, int]) -> _Plan:
-    """Return the plan for images of this shape."""
+    """Returns the plan for images of this shape."""
     return GREY_PLAN if shape[2] == 1 else COLOUR_PLAN
 
 
 def _size_before(shape: tuple[int, int, int], doublings: int) -> tuple[int, int]:
-    """Return the smallest height and width that so many doublings bring to `shape` or beyond."""
+    """Returns the smallest height and width that reach ``shape`` after so many doublings."""
     return -(-shape[0] // 2**doublings), -(-shape[1] // 2**doublings)
 
 
 def _crop(x: keras.KerasTensor, size: tuple[int, int]) -> keras.KerasTensor:
-    """Return `x`, cut at the far edges to `size`."""
+    """Returns ``x``, cut at the far edges to ``size``."""
     rows, columns = x.shape[1] - size[0], x.shape[2] - size[1]
     return layers.Cropping2D(((0, rows), (0, columns)))(x) if rows or columns else x
 
 
 def _hidden_activation(x: keras.KerasTensor, plan: _Plan) -> keras.KerasTensor:
-    """Return `x` rectified, and normalised first where the plan says so."""
+    """Returns ``x`` after a ReLU, normalised first where the plan says so."""
     if plan.batch_normalization:
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
     return layers.ReLU()(x)
@@ -172,13 +186,13 @@ def _hidden_activation(x: keras.KerasTensor, plan: _Plan) -> keras.KerasTensor:
 def _kernel(
     inputs_per_pixel: float, outputs_per_pixel: float, seeds: LayerSeeds
 ) -> keras.initializers.Initializer:
-    """Return He's uniform initializer with the mean of both fans, counted with the stride.
+    """Returns He's uniform initializer with the mean of both fans, counted with the stride.
 
     Args:
-        inputs_per_pixel: channels that a kernel's pixel reads, divided by 4 where a stride of 2
+        inputs_per_pixel: Channels that a kernel's pixel reads, divided by 4 where a stride of 2
             spreads the pixels that it reads.
-        outputs_per_pixel: channels that it writes to, divided by 4 where a stride of 2 skips.
-        seeds: where the seed comes from.
+        outputs_per_pixel: Channels that it writes to, divided by 4 where a stride of 2 skips.
+        seeds: Source of the initializer's seed.
     """
     fans = KERNEL_SIZE**2 * (inputs_per_pixel + outputs_per_pixel)
     limit = math.sqrt(3.0 * 4.0 / fans)

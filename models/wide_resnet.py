@@ -20,10 +20,10 @@ class WideResNetVariant:
     """One row of Table B.4.
 
     Args:
-        depth: printed depth; see `blocks_per_group`.
-        widen_factor: printed "wide", the multiple of 16, 32 and 64 channels.
-        epochs: printed training epochs.
-        batch_size: printed batch size.
+        depth: Printed depth; see ``blocks_per_group``.
+        widen_factor: Printed "wide", the multiple of 16, 32 and 64 channels.
+        epochs: Printed training epochs.
+        batch_size: Printed batch size.
     """
 
     depth: int
@@ -42,25 +42,25 @@ VARIANTS: dict[str, WideResNetVariant] = {
 
 
 def blocks_per_group(depth: int) -> int:
-    """Return how many residual blocks each of the three groups has at a printed depth.
+    """Returns how many residual blocks each of the three groups has at a printed depth.
 
     **Reference**: Dissertation, app. B, Table B.4; Zagoruyko and Komodakis, "Wide Residual
     Networks", 2016: depth = 6 * blocks + 4.
-    **Differs from the paper**: nothing. The printed depth 8 is no such number and leaves no block;
-    each group then has one all the same, as in the public script that the dissertation used, so
-    that "depth 8" is a network of 10 layers.
+    **Differs from the paper**: nothing. The printed depth 8 is not of this form and would leave no
+    block; each group then has one, as in the public script that the dissertation used, so that
+    "depth 8" is a network of 10 layers.
 
     Args:
-        depth: printed depth, positive.
+        depth: Printed depth, positive.
 
     Returns:
-        `(depth - 4) // 6`, but at least 1.
+        ``(depth - 4) // 6``, but at least 1.
 
     Raises:
-        ValueError: if `depth` is below 1.
+        ValueError: If ``depth`` is below 1.
     """
     if depth < 1:
-        raise ValueError(f"Expected a Wide-ResNet `depth` of at least 1, received {depth}.")
+        raise ValueError(f"Expected a Wide-ResNet depth of at least 1, received {depth}.")
     return max(1, (depth - 4) // 6)
 
 
@@ -76,7 +76,7 @@ def wide_resnet(
     seed: int = 0,
     name: str = "wide_resnet",
 ) -> keras.Model:
-    """Build a Wide-ResNet; the defaults are WRN-28-10.
+    """Builds a Wide-ResNet; the defaults are WRN-28-10.
 
     Four combinations of depth and widening vote on purified images.
 
@@ -87,29 +87,37 @@ def wide_resnet(
     32x32 images and also fits 28x28.
 
     Args:
-        input_shape: `(height, width, channels)`.
-        num_classes: number of logits.
-        num_blocks: residual blocks in each of the three groups, at least 1; `blocks_per_group`
+        input_shape: ``(height, width, channels)``.
+        num_classes: Number of logits.
+        num_blocks: Residual blocks in each of the three groups, at least 1; ``blocks_per_group``
             gives it for a printed depth.
-        widen_factor: multiple of 16, 32 and 64 channels, at least 1.
-        width: multiplier of the widened channel counts. The stem's 16 channels are never widened,
-            and so never narrowed: width 1/8 of widen factor 8 is a network of widen factor 1.
-        weight_decay: factor of the L2 penalty on kernels.
-        normalization: `(mean, standard_deviation)` per channel in [0, 1] units; None takes
+        widen_factor: Multiple of 16, 32 and 64 channels, at least 1.
+        width: Multiplier of the widened channel counts. The stem always has 16 channels: width 1/8
+            of widen factor 8 is a network of widen factor 1.
+        weight_decay: Factor of the L2 penalty on kernels.
+        normalization: ``(mean, standard_deviation)`` per channel in [0, 1] units; ``None`` takes
             CIFAR-10's for three channels and Fashion-MNIST's for one.
-        seed: seed of the weights.
-        name: name of the model; a part of the seed, so that differently named networks differ.
+        seed: Seed of the weights.
+        name: Name of the model, which also enters the seed: networks of different names differ.
 
     Returns:
-        Functional model, images `(batch, *input_shape)` in [0, 1] to logits `(batch, num_classes)`
-        of any range.
+        Functional model, images ``(batch, *input_shape)`` in [0, 1] to logits
+        ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: if `num_blocks` or `widen_factor` is below 1 or `input_shape` is no image shape.
+        ValueError: If ``num_blocks`` or ``widen_factor`` is below 1 or ``input_shape`` is not an
+            image shape.
+
+    Example:
+        import keras
+        from models.wide_resnet import wide_resnet
+
+        classifier = wide_resnet((28, 28, 1), num_blocks=1, widen_factor=8, width=0.125)
+        classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     if num_blocks < 1 or widen_factor < 1:
         raise ValueError(
-            "Expected `num_blocks` and `widen_factor` of at least 1, received "
+            "Expected num_blocks and widen_factor of at least 1, received "
             f"num_blocks={num_blocks}, widen_factor={widen_factor}."
         )
     build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=False)

@@ -14,7 +14,7 @@ EXACT = CarliniWagner(
 )
 # For the tests about strength, on digits.
 SHORT = {"max_iterations": 100, "learning_rate": 0.02, "binary_search_steps": 4}
-# For the tests about the frame, not about strength.
+# For the tests of the base class, not of strength.
 QUICK = {
     "carlini_wagner": {"max_iterations": 60, "learning_rate": 0.05, "binary_search_steps": 4},
     "carlini_wagner_cleverhans": {
@@ -34,7 +34,7 @@ def quick(name: str) -> Attack:
 def linear_classifier(
     num_classes: int = 2, shape: tuple[int, int, int] = (4, 4, 1), seed: int = 0
 ) -> tuple[keras.Model, np.ndarray, np.ndarray]:
-    """Returns a linear classifier with its weights `(pixels, classes)` and bias `(classes,)`."""
+    """Returns a linear classifier with weights ``(pixels, classes)`` and bias ``(classes,)``."""
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(int(np.prod(shape)), num_classes)).astype("float32")
     # Centred on grey, so that random images fall on both sides of the boundary.
@@ -71,7 +71,7 @@ def lengths(delta: np.ndarray) -> np.ndarray:
 
 
 def shuffled_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Returns scikit-learn's digits as images `(1797, 16, 16, 1)`, with their labels."""
+    """Returns scikit-learn's digits as images ``(1797, 16, 16, 1)``, with their labels."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -101,7 +101,7 @@ def digits_cnn() -> tuple[keras.Model, np.ndarray, np.ndarray]:
 
 
 def boundary_distances(images, labels, weights, bias, kappa=0.0) -> np.ndarray:
-    """Distances `(batch, classes)` to where each other class leads by kappa; inf for the own."""
+    """Distances ``(batch, classes)`` to where each other class leads by kappa; inf for the own."""
     logits = images.reshape(len(images), -1).astype("float64") @ weights + bias
     own = np.arange(len(images)), labels
     slopes = weights.T[None] - weights.T[labels][:, None]

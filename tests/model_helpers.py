@@ -1,4 +1,4 @@
-"""Small networks and what the tests of `models/` ask of them."""
+"""Small networks and helpers for the tests of ``models/``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL_VOTERS = ("resnet_a", "densenet_a", "wide_resnet_a")
 
 @cache
 def small(name: str, shape: tuple[int, int, int] = COLOUR, seed: int = 0) -> keras.Model:
-    """Return a network of the named family, cut to a size that runs in milliseconds."""
+    """Returns a network of the named family, cut to a size that runs in milliseconds."""
     if name in TARGETS:
         return build_classifier(name, shape, width=0.25, seed=seed)
     width = 0.5 if name.startswith("densenet") else 0.125

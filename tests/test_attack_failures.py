@@ -1,4 +1,4 @@
-"""What no attack keeps to itself: broken budgets, dead gradients, wrong arguments."""
+"""What every attack raises errors for: dead gradients, wrong arguments, useless results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.attack_helpers import grey_images, linear_classifier, predictions, qu
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rogue(Attack):
-    """Returns whatever it is told to, to see what the base class lets through."""
+    """Returns images out of budget and range, to test the base class."""
 
     name: ClassVar[str] = "rogue"
 

@@ -79,7 +79,7 @@ def test_encoder_bounds_the_log_variance() -> None:
     assert not np.array_equal(np.abs(z_mean), np.full((3, 128), 10.0))
 
 
-def test_encoder_drops_in_training_only_and_at_the_asked_rate() -> None:
+def test_encoder_drops_in_training_only_and_at_the_given_rate() -> None:
     encoder = sfl_vae_encoder(GREY, width=0.125, dropout=0.3, seed=4)
     assert [layer.rate for layer in layers_of(encoder, keras.layers.Dropout)] == [0.3] * 4
     batch = images(GREY)

@@ -115,7 +115,7 @@ def test_a_generated_image_is_found_again_and_another_is_not():
     assert foreign_left.min() > 20 * np.median(left)
 
 
-def test_an_image_is_searched_for_alike_in_any_company():
+def test_the_search_for_an_image_does_not_depend_on_its_batch():
     purifier = small(COLOUR, num_steps=20)
     batch, latents = images(COLOUR), starts(3, 2, latent_dim=128)
     together = np.asarray(purifier.search(batch, latents).reconstructions)
@@ -136,7 +136,7 @@ def test_a_diverged_start_is_passed_over_unless_all_diverged():
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(None, 128**-0.5), (1.0, 1.0)])
-def test_starts_are_drawn_with_the_scale_asked_for(scale, expected):
+def test_starts_are_drawn_with_the_given_scale(scale, expected):
     purifier = small(num_restarts=50, num_steps=0, initial_scale=scale)
     latents = np.asarray(purifier.search(images(GREY, count=2)).latents)
     assert latents.mean() == pytest.approx(0.0, abs=0.05 * expected)

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from defenses.feature_diagnostics import feature_diagnostics, network_outputs
-from defenses.vqunet import VQUNet
+from defenses.feature_diagnostics import feature_diagnostics
+from defenses.vqunet import VQUNet, network_outputs
 
 SHAPE = (16, 16, 1)
 

@@ -42,7 +42,7 @@ def test_scaled(count: int, width: float, multiple: int, expected: int) -> None:
 
 @pytest.mark.parametrize("width", [0.0, -1.0, float("nan"), float("inf")])
 def test_scaled_refuses_impossible_widths(width: float) -> None:
-    with pytest.raises(ValueError, match="positive finite `width`"):
+    with pytest.raises(ValueError, match="positive finite width"):
         scaled(64, width)
 
 
@@ -74,7 +74,7 @@ def test_layer_seeds_refuse_what_cannot_be_repeated(seed: object) -> None:
         LayerSeeds(seed, "net")  # type: ignore[arg-type]
 
 
-def test_models_import_no_backend_and_no_other_package_of_the_house() -> None:
+def test_models_import_no_backend_and_no_other_package_of_the_project() -> None:
     allowed = {"__future__", "keras", "models", "numpy"} | set(sys.stdlib_module_names)
     for path in sorted((ROOT / "models").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -87,7 +87,7 @@ def test_models_import_no_backend_and_no_other_package_of_the_house() -> None:
             assert not outside, f"{path.name} imports {outside}"
 
 
-def test_sampling_has_the_asked_moments() -> None:
+def test_sampling_has_the_given_moments() -> None:
     z_mean = np.full((200, 500), 3.0, "float32")
     z_log_var = np.full((200, 500), np.log(4.0), "float32")
     draw = np.asarray(Sampling(seed=1)([z_mean, z_log_var]))
@@ -131,5 +131,5 @@ def test_clips() -> None:
     np.testing.assert_array_equal(ClipToUnitRange()(values), [0.0, 0.0, 0.25, 1.0, 1.0])
     np.testing.assert_array_equal(ClipLogVariance()(values), [-10.0, -0.5, 0.25, 1.5, 10.0])
     np.testing.assert_array_equal(ClipLogVariance(1.0)(values), [-1.0, -0.5, 0.25, 1.0, 1.0])
-    with pytest.raises(ValueError, match="positive `limit`"):
+    with pytest.raises(ValueError, match="positive limit"):
         ClipLogVariance(0.0)

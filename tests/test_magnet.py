@@ -32,12 +32,16 @@ def array(tensor) -> np.ndarray:
 @pytest.mark.parametrize(
     ("shape", "variant", "kinds", "count"),
     [
-        (GREY, "I", "Conv2D AveragePooling2D Conv2D Conv2D UpSampling2D Conv2D Conv2D",
-         30 + 3 * 84 + 28),
+        (
+            GREY,
+            "I",
+            "Conv2D AveragePooling2D Conv2D Conv2D UpSampling2D Conv2D Conv2D",
+            30 + 3 * 84 + 28,
+        ),
         (GREY, "II", "Conv2D Conv2D Conv2D", 30 + 84 + 28),
         (COLOUR, "II", "Conv2D Conv2D Conv2D", 3 * 84),
     ],
-)  # fmt: skip
+)
 def test_autoencoders_are_the_published_ones(shape, variant, kinds, count):
     network = magnet_autoencoder(shape, variant=variant)
     assert [type(layer).__name__ for layer in network.layers[1:]] == kinds.split()
@@ -149,7 +153,7 @@ def test_divergence_is_jensen_shannons_at_a_temperature():
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.3])
-def test_the_threshold_refuses_the_asked_share_of_validation_images(rate):
+def test_the_threshold_rejects_the_given_share_of_validation_images(rate):
     reformer = MagNet.for_images(GREY, width=0.4)
     classifier, _, _ = linear_classifier(10, GREY)
     clean = images(GREY, 200)

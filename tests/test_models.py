@@ -186,9 +186,13 @@ def test_build_classifier_says_what_is_wrong(arguments: tuple, message: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "depth", "message"),
-    [("A", 2, "depth=None"), ("resnet_a", 0, "stack_n"), ("densenet_a", 0, "num_layers"),
-     ("wide_resnet_a", 0, "num_blocks")],
-)  # fmt: skip
+    [
+        ("A", 2, "depth=None"),
+        ("resnet_a", 0, "stack_n"),
+        ("densenet_a", 0, "num_layers"),
+        ("wide_resnet_a", 0, "num_blocks"),
+    ],
+)
 def test_impossible_depths(name: str, depth: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_classifier(name, GREY, depth=depth)
@@ -280,8 +284,12 @@ print(keras.backend.backend())
     environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
     run = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == ["jax"]
     for name in ("wide_resnet", "encoder"):

@@ -62,7 +62,7 @@ def test_images_of_one_batch_draw_apart(name):
 
 
 @every_method
-def test_an_image_is_purified_alike_in_any_company(name):
+def test_the_purification_of_an_image_does_not_depend_on_its_batch(name):
     purifier = build(name, deterministic=True)
     if purifier.is_stochastic:
         pytest.skip("offers no deterministic purification")

@@ -71,7 +71,7 @@ def test_logged_losses_are_means_over_the_images_of_the_epoch(name):
     for purifier in (fitted, stepped):
         compiled(purifier, lambda: keras.optimizers.SGD(1e-4))
         purifier.reset_randomness(1)
-    fitted.run_eagerly = True  # three batches are gone through sooner than compiled for
+    fitted.run_eagerly = True  # three batches run faster eagerly than they compile
     history = fitted.fit(Batches(batches), epochs=1, shuffle=False, verbose=0).history
 
     assert set(history) == set(fitted.loss_names)

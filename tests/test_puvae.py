@@ -59,9 +59,14 @@ def brute_force(purifier: PuVAE, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_losses_are_batch_means_of_the_published_ones(reduction):
     purifier = small(
-        source_classifier=source(), reconstruction_weight=2.0, kl_weight=0.5, seed=1,
-        cross_entropy_weight=3.0, noise_scale=0.0, kl_reduction=reduction,
-    )  # fmt: skip
+        source_classifier=source(),
+        reconstruction_weight=2.0,
+        kl_weight=0.5,
+        seed=1,
+        cross_entropy_weight=3.0,
+        noise_scale=0.0,
+        kl_reduction=reduction,
+    )
     data = batch()
     labels = np.eye(10, dtype="float32")[data["label"].numpy()]
     z_mean, z_deviation = purifier.encoder([data["clean"], tf.constant(labels)])
@@ -116,7 +121,7 @@ def test_the_purified_image_is_the_nearest_of_all_candidates(shape):
     np.testing.assert_array_equal(array(purifier(images)), candidates[rows, chosen])
 
 
-def test_each_image_and_class_draws_its_own_noise_of_the_asked_size():
+def test_each_image_and_class_draws_its_own_noise_of_the_given_size():
     quiet, noisy = small(noise_scale=0.0), small(noise_scale=0.3)
     assert (quiet.is_stochastic, noisy.is_stochastic) == (False, True)
     z_mean, z_deviation = np.full((4000, 2), 0.5, "float32"), np.full((4000, 2), 2.0, "float32")

@@ -28,17 +28,44 @@ def dense(before: int, units: int) -> int:
 @pytest.mark.parametrize(
     ("variant", "shape", "count"),
     [
-        ("A", GREY, convolution(5, 1, 64) + convolution(5, 64, 64) + dense(14 * 14 * 64, 128)
-         + dense(128, 10)),
-        ("B", GREY, convolution(3, 1, 128) + convolution(3, 128, 64) + dense(14 * 14 * 64, 128)
-         + dense(128, 10)),
-        ("C", COLOUR, convolution(5, 3, 64) + convolution(5, 64, 128) + convolution(5, 128, 256)
-         + dense(16 * 16 * 256, 512) + dense(512, 256) + dense(256, 10)),
-        ("D", COLOUR, convolution(3, 3, 128) + convolution(3, 128, 256) + convolution(3, 256, 512)
-         + dense(16 * 16 * 512, 512) + dense(512, 10)),
+        (
+            "A",
+            GREY,
+            convolution(5, 1, 64)
+            + convolution(5, 64, 64)
+            + dense(14 * 14 * 64, 128)
+            + dense(128, 10),
+        ),
+        (
+            "B",
+            GREY,
+            convolution(3, 1, 128)
+            + convolution(3, 128, 64)
+            + dense(14 * 14 * 64, 128)
+            + dense(128, 10),
+        ),
+        (
+            "C",
+            COLOUR,
+            convolution(5, 3, 64)
+            + convolution(5, 64, 128)
+            + convolution(5, 128, 256)
+            + dense(16 * 16 * 256, 512)
+            + dense(512, 256)
+            + dense(256, 10),
+        ),
+        (
+            "D",
+            COLOUR,
+            convolution(3, 3, 128)
+            + convolution(3, 128, 256)
+            + convolution(3, 256, 512)
+            + dense(16 * 16 * 512, 512)
+            + dense(512, 10),
+        ),
         ("E", GREY, dense(784, 200) + dense(200, 200) + dense(200, 10)),
     ],
-)  # fmt: skip
+)
 def test_the_published_networks_are_the_default(variant, shape, count) -> None:
     assert num_trainable(puvae_classifier(shape, variant=variant)) == count
 

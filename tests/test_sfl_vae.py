@@ -57,7 +57,7 @@ def _non_trainable(model: keras.Model) -> int:
     return sum(int(np.prod(v.shape)) for v in model.non_trainable_weights)
 
 
-def test_weights_of_the_losses_default_to_the_settled_ones():
+def test_weights_of_the_losses_default_to_the_documented_ones():
     purifier = small()
     weights = purifier.reconstruction_weight, purifier.kl_weight, purifier.sfl_weight
     assert weights == (1.0, 0.01, 1.0)

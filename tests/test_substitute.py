@@ -22,10 +22,10 @@ def substitute() -> keras.Model:
 
 def test_it_learns_the_target_from_labels_and_doubles_its_images_each_round():
     target, *_ = linear_classifier()
-    model, asked = substitute(), []
+    model, queried = substitute(), []
 
     def query(images: np.ndarray) -> np.ndarray:
-        asked.append(images)
+        queried.append(images)
         return predictions(target, images)
 
     own, test = (np.random.default_rng(s).random((400, 4, 4, 1), "float32") for s in (1, 9))
@@ -35,18 +35,18 @@ def test_it_learns_the_target_from_labels_and_doubles_its_images_each_round():
     training(model, query, own[:20], seed=3, progress=rounds.append)
     after = np.mean(predictions(model, test) == predictions(target, test))
     assert after > 0.65 and after > before + 0.15
-    assert [len(images) for images in asked] == [20, 20, 40]
-    assert sum(len(images) for images in asked) == training.num_queries == 80
+    assert [len(images) for images in queried] == [20, 20, 40]
+    assert sum(len(images) for images in queried) == training.num_queries == 80
     assert rounds == [1, 2, 3]
 
 
-def test_new_images_are_one_step_along_the_sign_of_the_answered_logit():
+def test_new_images_are_one_step_along_the_sign_of_the_gradient_of_the_label_logit():
     model, weights, _ = linear_classifier()
     images = grey_images(6)
     labels = np.array([0, 1, 0, 1, 1, 0])
-    born = SubstituteTraining(**QUICK, step_size=0.1)._augmented(model, images, labels)
+    new_images = SubstituteTraining(**QUICK, step_size=0.1)._augmented(model, images, labels)
     expected = images + 0.1 * np.sign(weights.T[labels]).reshape(images.shape)
-    np.testing.assert_allclose(born, expected, atol=1e-6)
+    np.testing.assert_allclose(new_images, expected, atol=1e-6)
 
 
 def test_equal_seeds_learn_equal_substitutes():

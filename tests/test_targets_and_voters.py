@@ -190,8 +190,10 @@ def test_resnet_has_6n_plus_2_layers_on_its_main_path(stack_n: int) -> None:
 def test_shortcuts_project_the_activated_tensor_or_pass_the_raw_one(
     build: Callable[..., keras.Model],
 ) -> None:
-    model = build(COLOUR, **({"stack_n": 2} if build is resnet.resnet else
-                             {"num_blocks": 2, "widen_factor": 2}))  # fmt: skip
+    model = build(
+        COLOUR,
+        **({"stack_n": 2} if build is resnet.resnet else {"num_blocks": 2, "widen_factor": 2}),
+    )
     producer = {id(layer.output): layer for layer in model.layers}
     kinds = []
     for add in layers_of(model, keras.layers.Add):
@@ -282,7 +284,7 @@ def test_voters_defaults(name: str, decay: float, bias: bool, logit_bias: bool) 
 
 def test_weight_decay_can_be_switched_off_but_not_negative() -> None:
     assert resnet.resnet(GREY, stack_n=1, weight_decay=0.0).losses == []
-    with pytest.raises(ValueError, match="non-negative `weight_decay`"):
+    with pytest.raises(ValueError, match="non-negative weight_decay"):
         resnet.resnet(GREY, stack_n=1, weight_decay=-1.0)
 
 

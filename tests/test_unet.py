@@ -163,12 +163,11 @@ def test_scores_are_bounded_on_request_only() -> None:
     np.testing.assert_allclose(bound, 1 / (1 + np.exp(-free.astype("float64"))), atol=1e-5)
 
 
-def test_discriminators_may_have_a_width_of_their_own() -> None:
-    *generators, discriminator, _ = cyclegan_networks(GREY, width=0.25, discriminator_width=0.5)
+def test_one_width_scales_generators_and_discriminators() -> None:
+    generator, _, discriminator, _ = cyclegan_networks(GREY, width=0.25)
     hidden = layers_of(discriminator, keras.layers.Conv2D)
-    assert [layer.filters for layer in hidden] == [32, 64, 128, 1]
-    assert generators[0].get_layer("encoder_1").filters == 16
-    assert cyclegan_networks(GREY, width=0.25)[2].layers[1].filters == 16
+    assert [layer.filters for layer in hidden] == [16, 32, 64, 1]
+    assert generator.get_layer("encoder_1").filters == 16
 
 
 @pytest.mark.parametrize(
@@ -177,7 +176,7 @@ def test_discriminators_may_have_a_width_of_their_own() -> None:
         (unet, {"removed_concatenations": 5}, "from 0 to 4, received 5"),
         (unet, {"removed_concatenations": -1}, "from 0 to 4, received -1"),
         (unet, {"width": 0}, "positive finite"),
-        (patch_discriminator, {"stages": ()}, "at least one hidden stage"),
+        (patch_discriminator, {"width": 0}, "positive finite"),
     ],
 )
 def test_wrong_arguments_are_explained(build, arguments: dict[str, Any], message: str) -> None:

@@ -161,8 +161,11 @@ def test_the_ablation_is_the_same_network_without_codebooks():
     with pytest.raises(ValueError, match="without"):
         ablation.codes(some_images(1))
     assert [a.shape for a in ablation.features(some_images(2))] == [
-        (2, 8, 8, 6), (2, 4, 4, 16), (2, 2, 2, 24), (2, 1, 1, 48)
-    ]  # fmt: skip
+        (2, 8, 8, 6),
+        (2, 4, 4, 16),
+        (2, 2, 2, 24),
+        (2, 1, 1, 48),
+    ]
 
 
 # ---------------------------------------------------------------------- the two sub-steps
@@ -218,10 +221,16 @@ def test_the_gradient_step_moves_chosen_codes_alone_and_comes_first():
 
 def test_config_keeps_every_argument():
     purifier = small(
-        reconstruction_weight=2.0, encoder_weight=0.5, codebook_rate=0.1, ema_source="encoder",
-        reconstruction_trains_codes=True, encoder_input="continuous", code_range=(-2.0, 3.0),
-        codes_at_once=7, name="mine",
-    )  # fmt: skip
+        reconstruction_weight=2.0,
+        encoder_weight=0.5,
+        codebook_rate=0.1,
+        ema_source="encoder",
+        reconstruction_trains_codes=True,
+        encoder_input="continuous",
+        code_range=(-2.0, 3.0),
+        codes_at_once=7,
+        name="mine",
+    )
     twin = VQUNet.from_config(purifier.get_config())
     for key in ("reconstruction_weight", "encoder_weight", "codebook_rate", "ema_source", "name"):
         assert getattr(twin, key) == getattr(purifier, key), key
