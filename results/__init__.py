@@ -2,14 +2,15 @@
 
 Why a package of its own: a figure must be redrawn in seconds, without a network, a data set or a
 deep learning library in the process, and every plotted point must lead back to a row of a
-committed file. Nothing in here imports `models`, `attacks`, `defenses` or `experiments`.
+committed file. Nothing in here imports ``models``, ``attacks``, ``defenses`` or ``experiments``,
+or knows a paper: what a figure, a table or a claim is of is declared in ``papers``.
 
-The modules, from the ground up: `rows` (one number, its identity, and the files that keep it),
-`statistics` (intervals), `paper` (what the publications print), `curves` (rows grouped into
-lines), `headlines` (which line stands for a defense), `style` (palette and saving), `plots`,
-`comparison_plots`, `feature_plots` and `image_grids` (figures), `tables` and `comparison_tables`
-(Markdown), the `puvae_*` modules (the same for the PuVAE paper), `claims` (each claim of the
-dissertation's chapters 3 to 5 and of the PuVAE paper against the rows), `report` (one page of all).
+The modules, from the ground up: ``files`` (writing in one step), ``row`` (one number and its
+identity), ``store`` (the files that keep rows), ``exhibit`` (the words in which papers declare
+figures and tables), ``sheet`` (an exhibit filled in: points with their intervals), ``markdown``
+(sheets as tables), ``printed`` (what the publications print), ``evidence`` and ``judges`` (how
+rows judge a claim), ``claims`` (claims and verdicts), ``style``, ``panels`` and ``pictures`` (how
+figures look), ``figures`` (an exhibit drawn) and ``report`` (one page of all).
 """
 
 from __future__ import annotations

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
+def write_atomically(path: str | Path, content: bytes | Callable[[Path], object]) -> None:
     """Writes a file so that a reader, or a killed run, sees the old or the new one, never a part.
 
     Args:
         path: Where to write; missing folders are made.
-        content: The bytes.
+        content: The bytes, or a function that writes them to the path it is given (which has the
+            same suffix).
 
     Raises:
         OSError: If the disk refuses; the old file is then untouched and nothing is left beside it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    beside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if isinstance(content, bytes):
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if not isinstance(content, bytes):
+            content(beside)
         os.chmod(beside, 0o644)
         os.replace(beside, path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Writes sorted, indented JSON in one step."""
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    write_atomically(path, text.encode())

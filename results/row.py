@@ -1,48 +1,52 @@
 """One measured number and what it was measured on: the row.
 
-A row is the only thing that passes from measuring to showing. Its identity (`Row.key`) is
-everything that could change the number; `seconds` and warning flags are not part of it.
+A row is the only thing that passes from measuring to showing. Its identity is what was measured
+(``Row.place`` and the hash of the configuration), never the figure that shows it; the time that it
+took and the flags raised against it are not part of it.
 
-Conventions that the readers of rows rely on:
+Conventions that readers of rows rely on:
 
-* `flags` is a `;`-joined set of tokens. `name=value` is a qualifier and belongs to the identity
-  (`target=A`: the classifier under attack; `voters=12`: the size of the pool; `drawn=7`: how many
-  of them vote; `tables=training`: what the conditional probabilities were counted on;
-  `kl_weight=0.03`). A bare word is a warning (`unreliable`) and does not.
-* A random defense may be drawn several times; `draws=3` says that the counts pool three.
-* `metric == "accuracy"` holds a fraction in [0, 1], and `value == correct / total` where both are
-  given. `classifier == "mean_voter"` pools the voters: `total` is voters times images.
-* The clean images are `epsilon == 0`.
+* Clean images have the attack ``none``, epsilon 0, no norm and no threat model. They are measured
+  once and serve every figure.
+* ``settings`` tell further measurements apart: ``target`` (the classifier under attack),
+  ``voters`` (size of the pool), ``drawn`` (how many of them vote), ``tables`` (what conditional
+  probabilities were counted on), ``retrained`` (the classifier behind the purifier was trained on
+  purified images), ``source`` (the classifier a purifier was trained with), ``draws`` (repetitions
+  of a random defense whose counts are pooled), ``batch`` and ``images`` (how many images, where
+  these are fewer than usual).
+* ``flags`` are warnings (``unreliable``, ``undefined``) and do not belong to the identity.
+* ``metric == "accuracy"`` holds a fraction in [0, 1] that equals ``correct / total``. The decider
+  ``mean_voter`` pools the voters: its total is voters times images.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from results.flags import canonical_flags, qualifiers_only
+Setting = bool | int | float | str
 
-_REQUIRED_TEXT = (
-    "experiment", "dataset", "defense", "classifier", "attack", "threat_model", "metric",
-)  # fmt: skip
+_REQUIRED = ("dataset", "defense", "decider", "attack", "threat_model", "metric")
+_TOKEN = re.compile(r"[A-Za-z0-9_.+:/-]+")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-class RowKey(NamedTuple):
-    """The identity of a row: two rows with equal keys are the same measurement."""
+class Place(NamedTuple):
+    """What was measured, whatever the configuration: one place holds one row."""
 
-    experiment: str
     dataset: str
     defense: str
-    classifier: str
+    decider: str
     attack: str
     norm: str
     epsilon: float
     threat_model: str
     metric: str
     seed: int
-    qualifiers: str
-    config_hash: str
+    settings: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,20 +54,21 @@ class Row:
     """One number, what it was measured on, and how long that took.
 
     Args:
-        experiment: Identifier of the figure or table, for example `"003.F3.6"`.
         dataset: Name of the data set.
-        defense: Registry key of the purifier, or `"none"`.
-        classifier: Who decided: `"A"`, `"B"`, `"C"`, `"mean_voter"`, `"vote"`, `"vote_bayes"`.
-        attack: Registry key of the attack, or `"none"`.
-        norm: `"linf"`, `"l2"`, or empty where there is none.
-        epsilon: Attack budget on images in [0, 1]; 0 means clean images.
-        threat_model: What the attacker knows, for example `"oblivious"`.
-        metric: `"accuracy"` (a fraction), `"l1"`, `"l2"`, `"l2_standard_error"`, ...
+        defense: Registry key of the defense, or ``"none"``.
+        decider: Who decided: ``"target"`` (one classifier), ``"mean_voter"``, ``"vote"``,
+            ``"vote_bayes"``, or ``"none"`` where nothing is decided.
+        attack: Registry key of the attack, or ``"none"``.
+        norm: ``"linf"`` or ``"l2"``; empty on clean images.
+        epsilon: Attack budget on images in [0, 1]; 0 on clean images, 1 for an attack without one.
+        threat_model: What the attacker knows; ``"none"`` on clean images.
+        metric: ``"accuracy"`` (a fraction), ``"l1"``, ``"l2"``, ``"seconds"``, ...
         value: The number.
         correct: Number of right decisions, or None where nothing is counted.
         total: Number of decisions, or None.
         seed: Seed of the evaluation.
-        flags: Qualifiers and warnings, see the module's text; stored sorted.
+        settings: What else tells the measurement apart; numbers may be given as text.
+        flags: Warnings, stored sorted.
         config_hash: Hash of the configuration behind the number.
         seconds: Wall-clock time spent on it.
 
@@ -71,10 +76,9 @@ class Row:
         ValueError: If a field is missing, out of range, or contradicts another.
     """
 
-    experiment: str
     dataset: str
     defense: str
-    classifier: str
+    decider: str
     attack: str
     norm: str
     epsilon: float
@@ -84,183 +88,171 @@ class Row:
     correct: int | None = None
     total: int | None = None
     seed: int = 0
-    flags: str = ""
+    settings: Mapping[str, Setting] = dataclasses.field(default_factory=dict)
+    flags: tuple[str, ...] = ()
     config_hash: str = ""
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in (*_REQUIRED_TEXT, "norm", "flags", "config_hash"):
+        for name in (*_REQUIRED, "norm", "config_hash"):
             text = getattr(self, name)
-            if not isinstance(text, str) or (name in _REQUIRED_TEXT and not text):
-                raise ValueError(f"Expected {name} to be a text, received {text!r}.")
-            if any(character in text for character in ',"\r\n'):
+            if text == "" and name not in _REQUIRED:
+                continue
+            if not isinstance(text, str) or not _TOKEN.fullmatch(text):
                 raise ValueError(
-                    f"Expected {name} without commas, quotes and line breaks, received {text!r}."
+                    f"Expected {name} to be a word of letters, digits and _ . + : / -, received "
+                    f"{text!r}."
                 )
+        names = _words("the names of settings", self.settings)
+        canonical: dict[str, object] = {
+            "settings": {name: typed(self.settings[name]) for name in names},
+            "flags": tuple(_words("flags", self.flags)),
+        }
         for name in ("epsilon", "value", "seconds"):
-            object.__setattr__(self, name, _finite(name, getattr(self, name)))
+            canonical[name] = _number(name, getattr(self, name), float)
         for name in ("correct", "total", "seed"):
-            object.__setattr__(self, name, _integer(name, getattr(self, name)))
-        object.__setattr__(self, "flags", canonical_flags(self.flags))
+            value = getattr(self, name)
+            absent = value is None and name != "seed"
+            canonical[name] = None if absent else _number(name, value, int)
+        for name, value in canonical.items():
+            object.__setattr__(self, name, value)
         self._check_numbers()
+        self._check_attack()
+
+    def __hash__(self) -> int:
+        return hash((self.place, self.config_hash))
 
     def _check_numbers(self) -> None:
-        if self.seed is None:
-            raise ValueError("Expected seed to be an integer, received None.")
+        counts = f"correct={self.correct}, total={self.total}"
         if self.epsilon < 0 or self.seconds < 0:
             raise ValueError(
                 f"Expected epsilon and seconds >= 0, received epsilon={self.epsilon}, "
                 f"seconds={self.seconds}."
             )
         if (self.correct is None) != (self.total is None):
-            raise ValueError(
-                f"Expected correct and total together or neither, received correct={self.correct}, "
-                f"total={self.total}."
-            )
-        if self.total is not None and self.correct is not None:
-            if self.total < 1 or not 0 <= self.correct <= self.total:
-                raise ValueError(
-                    f"Expected 0 <= correct <= total and total >= 1, received "
-                    f"correct={self.correct}, total={self.total}."
-                )
-            ratio = self.correct / self.total
-            if self.metric == "accuracy" and abs(self.value - ratio) > 1e-6:
-                raise ValueError(
-                    f"Expected an accuracy of correct / total = {ratio}, received value="
-                    f"{self.value}. A mean over voters pools their counts: total is voters times "
-                    "images."
-                )
+            raise ValueError(f"Expected correct and total together or neither, received {counts}.")
         if self.metric == "accuracy" and not 0 <= self.value <= 1:
             raise ValueError(
                 f"Expected an accuracy in [0, 1], received {self.value}. Divide percentages by 100."
             )
+        if self.correct is None or self.total is None:
+            return
+        if self.total < 1 or not 0 <= self.correct <= self.total:
+            raise ValueError(f"Expected 0 <= correct <= total and total >= 1, received {counts}.")
+        if self.metric == "accuracy" and abs(self.value - self.correct / self.total) > 1e-6:
+            raise ValueError(
+                f"Expected an accuracy of correct / total, received value={self.value}, {counts}. "
+                "A mean over voters pools their counts: total is voters times images."
+            )
+
+    def _check_attack(self) -> None:
+        clean = (self.attack == "none", self.epsilon == 0, not self.norm)
+        if any(clean) != all(clean) or (self.attack == "none") != (self.threat_model == "none"):
+            raise ValueError(
+                "Expected clean images to have the attack 'none', epsilon 0, no norm and the "
+                "threat model 'none', and attacked ones to have all four, received attack="
+                f"{self.attack!r}, epsilon={self.epsilon}, norm={self.norm!r}, threat_model="
+                f"{self.threat_model!r}."
+            )
 
     @property
-    def key(self) -> RowKey:
-        """What identifies the measurement: all but the numbers, the warnings and the time."""
-        return RowKey(
-            self.experiment, self.dataset, self.defense, self.classifier, self.attack, self.norm,
-            self.epsilon, self.threat_model, self.metric, self.seed,
-            qualifiers_only(self.flags), self.config_hash,
-        )  # fmt: skip
+    def place(self) -> Place:
+        """What was measured: all but the numbers, the flags, the time and the configuration."""
+        fields = {name: getattr(self, name) for name in Place._fields}
+        return Place(**{**fields, "settings": settings_text(self.settings)})
+
+    @property
+    def distinct_images(self) -> int | None:
+        """How many different images stand behind the counts, or None without counts.
+
+        Voters and repeated draws of a random defense judge the same images.
+        """
+        if self.total is None:
+            return None
+        if "images" in self.settings:
+            return int(self.settings["images"])
+        repeats = int(self.settings.get("draws", 1))
+        if self.decider == "mean_voter":
+            repeats *= int(self.settings.get("voters", 1))
+        return self.total // repeats if self.total % repeats == 0 else self.total
+
+    def get(self, name: str) -> Any:
+        """A field or a setting by its name; None if the row does not carry it."""
+        return getattr(self, name) if name in FIELDS else self.settings.get(name)
 
 
 #: The columns of a file of rows, in order.
 COLUMNS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Row))
+FIELDS = frozenset(COLUMNS) - {"settings", "flags"}
 
 
-def row_key(
-    *,
-    experiment: str,
-    dataset: str,
-    defense: str,
-    classifier: str,
-    attack: str,
-    norm: str,
-    epsilon: float,
-    threat_model: str,
-    metric: str,
-    seed: int = 0,
-    flags: str = "",
-    config_hash: str = "",
-) -> RowKey:
-    """The key a row with these fields will have, before its number is measured.
-
-    Args:
-        experiment, dataset, defense, classifier, attack, norm, epsilon, threat_model, metric,
-            seed, flags, config_hash: As in `Row`.
+def typed(value: object) -> Setting:
+    """A setting as what it is: ``"True"`` is a bool, ``"0.10"`` and ``0.1`` the same number.
 
     Returns:
-        The key, to be asked for with `RowStore.has`.
+        A bool, an int (also for whole floats), a float or a word.
+
+    Raises:
+        ValueError: If it is of another type, not finite, or no single word.
     """
-    return Row(
-        experiment=experiment, dataset=dataset, defense=defense, classifier=classifier,
-        attack=attack, norm=norm, epsilon=epsilon, threat_model=threat_model, metric=metric,
-        seed=seed, flags=flags, config_hash=config_hash, value=0.0,
-    ).key  # fmt: skip
-
-
-def qualifiers(row: Row) -> dict[str, str]:
-    """All `name=value` flags of a row.
-
-    Args:
-        row: The row.
-
-    Returns:
-        `{name: value}`, values as text, sorted by name.
-    """
-    pairs = (token.partition("=")[::2] for token in row.flags.split(";") if "=" in token)
-    return dict(pairs)
-
-
-def qualifier(row: Row, name: str, default: str | None = None) -> str | None:
-    """One qualifier of a row.
-
-    Args:
-        row: The row.
-        name: For example `"target"`.
-        default: What to return if the row does not carry it.
-
-    Returns:
-        Its value as text, or `default`.
-    """
-    return qualifiers(row).get(name, default)
-
-
-def warnings(row: Row) -> tuple[str, ...]:
-    """The warnings of a row, flags without a value such as `unreliable`.
-
-    Args:
-        row: The row.
-
-    Returns:
-        The words, sorted; empty for a row that nothing is held against.
-    """
-    return tuple(token for token in row.flags.split(";") if token and "=" not in token)
-
-
-def distinct_images(row: Row) -> int | None:
-    """How many different images stand behind a row's counts.
-
-    A `mean_voter` row pools its voters, and a row with the flag `draws=D` pools D repetitions of a
-    random defense; all of them judged the same images.
-
-    Args:
-        row: The row; `images=N` among its flags overrides the counting.
-
-    Returns:
-        The number of images, or None if the row holds no counts.
-    """
-    stated = qualifier(row, "images")
-    if stated is not None:
-        return int(stated)
-    if row.total is None:
-        return None
-    repeats = int(qualifier(row, "draws", "1") or 1)
-    if row.classifier == "mean_voter":
-        repeats *= int(qualifier(row, "voters", "1") or 1)
-    return row.total // repeats if row.total % repeats == 0 else row.total
-
-
-def _finite(name: str, value: object) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ValueError(f"Expected {name} to be a number, received {value!r}.") from None
-    if not math.isfinite(number):
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        number = _number("a setting", value, float)
+        return int(value) if value == int(value) else number
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise ValueError(
-            f"Expected {name} to be finite, received {number}. A measurement that failed is no row."
+            "Expected a setting to be a bool, a number or a word of letters, digits and "
+            f"_ . + : / -, received {value!r}."
         )
-    return number + 0.0  # -0.0 and 0.0 would be equal keys with different bytes
-
-
-def _integer(name: str, value: object) -> int | None:
-    if value is None:
-        return None
+    if value in ("True", "False"):
+        return value == "True"
     try:
-        number = int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        raise ValueError(f"Expected {name} to be an integer, received {value!r}.") from None
-    if not isinstance(value, str) and number != value:
-        raise ValueError(f"Expected {name} to be a whole number, received {value!r}.")
-    return number
+        return typed(float(value)) if value[0] in "+-.0123456789" else value
+    except ValueError:
+        return value
+
+
+def settings_text(settings: Mapping[str, Setting]) -> str:
+    """Settings in their one spelling, ``name=value`` joined by ``;`` in the order of the names."""
+    return ";".join(f"{name}={settings[name]!r}".replace("'", "") for name in sorted(settings))
+
+
+def settings_from_text(text: str) -> dict[str, Setting]:
+    """Reads what ``settings_text`` wrote.
+
+    Raises:
+        ValueError: If the text is not in its one spelling.
+    """
+    pairs = [token.partition("=") for token in text.split(";")] if text else []
+    settings = {name: typed(value) for name, _, value in pairs}
+    if settings_text(settings) != text:
+        raise ValueError(
+            f"Expected settings as sorted name=value joined by ';', numbers in their shortest "
+            f"form, received {text!r}."
+        )
+    return settings
+
+
+def _words(what: str, words: Iterable[str]) -> list[str]:
+    """Words sorted, each once."""
+    if isinstance(words, str):
+        raise ValueError(f"Expected several {what}, received the text {words!r}.")
+    for word in words:
+        if not _NAME.fullmatch(word) or word in COLUMNS:
+            raise ValueError(f"Expected {what} to be words and no columns, received {word!r}.")
+    return sorted(set(words))
+
+
+def _number(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
+    """A finite number; -0.0 becomes 0.0, as equal places need equal bytes."""
+    try:
+        number = kind(value) + 0
+        if math.isfinite(number) and (kind is float or number == value):
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    wanted = "a whole number" if kind is int else "a finite number"
+    raise ValueError(
+        f"Expected {name} to be {wanted}, received {value!r}. A measurement that failed is no row."
+    )

@@ -1,0 +1,112 @@
+"""The figures: a sheet, or a file of pictures, with its words and its legend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from results.exhibit import DATASET_LABELS, THREAT_LABELS, Exhibit, Pictures, threat_words
+from results.panels import KINDS, hollow_entry, panel_size
+from results.pictures import load_pictures, picture_grid, pictures_path
+from results.sheet import Point, Sheet, fill
+from results.store import RowStore
+from results.style import add_legend, new_figure, save_figure, style_context
+
+
+def draw_exhibit(
+    exhibit: Exhibit,
+    dataset: str,
+    store: RowStore,
+    *,
+    profile: str,
+    seed: int = 0,
+    pdf: bool = False,
+) -> list[Path]:
+    """Draws an exhibit from the rows, or the pictures beside them, of one seed and writes it.
+
+    Returns:
+        The figure's file, see ``figure_path``, and its PDF if asked for; none if nothing is drawn
+        or nothing was measured.
+    """
+    if exhibit.draw is None:
+        return []
+    if isinstance(exhibit.draw, Pictures):
+        path = pictures_path(store.folder, exhibit.id, dataset, seed)
+        if not path.is_file():
+            return []
+        grid = load_pictures(path)
+        words = _words(exhibit, dataset, profile, seed, [], [grid.threat_model])
+        figure = picture_grid(grid, *words)
+    else:
+        sheet = fill(exhibit, dataset, store.read(dataset, seed))
+        if not sheet.panels:
+            return []
+        figure = draw(sheet, profile=profile, seed=seed)
+    path = figure_path(store.root, profile, exhibit.id, dataset, seed)
+    return save_figure(figure, path.with_suffix(""), pdf)
+
+
+def figure_path(
+    root: str | Path, profile: str, exhibit_id: str, dataset: str, seed: int = 0
+) -> Path:
+    """``<root>/figures/<profile>/<id>_<dataset>.png``, with ``_seed<n>`` behind any seed but 0."""
+    repetition = f"_seed{seed}" if seed else ""
+    return Path(root, "figures", profile, f"{exhibit_id}_{dataset}{repetition}.png")
+
+
+def draw(sheet: Sheet, *, profile: str, seed: int = 0) -> Figure:
+    """Draws a sheet as its exhibit says: its panels side by side, one legend to their right.
+
+    Profile and seed are for the footer.
+
+    Raises:
+        ValueError: If the sheet is empty, or its exhibit declares no drawing of numbers.
+    """
+    kind = type(sheet.exhibit.draw)
+    if kind not in KINDS:
+        raise ValueError(
+            f"Expected an exhibit drawn as one of {[one.__name__ for one in KINDS]}, received "
+            f"{sheet.exhibit.id} with {kind.__name__}. Pictures are drawn by "
+            "results.pictures.picture_grid."
+        )
+    if not sheet.panels:
+        raise ValueError(
+            f"Expected rows of {sheet.dataset} for {sheet.exhibit.id}, received none. Measure it "
+            "first."
+        )
+    lines = [line for panel in sheet.panels for line in panel.lines]
+    threats = [row.threat_model for line in lines for row in line.rows]
+    words = _words(sheet.exhibit, sheet.dataset, profile, seed, sheet.points, threats)
+    with style_context():
+        figure, (panels,) = new_figure(
+            *words, shape=(1, len(sheet.panels)), panel_size=panel_size(sheet)
+        )
+        handles: list[Artist] = []
+        for axes, panel in zip(panels, sheet.panels, strict=True):
+            handles += KINDS[kind](axes, sheet, panel, sheet.exhibit.draw)
+        add_legend(figure, panels[-1], [*handles, *hollow_entry(sheet)])
+    return figure
+
+
+def _words(
+    exhibit: Exhibit,
+    dataset: str,
+    profile: str,
+    seed: int,
+    points: Iterable[Point],
+    threats: Iterable[str],
+) -> tuple[str, str, str]:
+    """Title, attacker, and the footer: where it is from, then what a reader must know."""
+    title = f"{exhibit.id}  {DATASET_LABELS.get(dataset, dataset)}: {exhibit.title}"
+    known = set(threats) - {"none"}
+    attacker = f"threat model: {threat_words(known)}" if known else "no attack: clean test images"
+    counts = sorted({point.images for point in points if point.images})
+    images = " to ".join(f"{n:,}" for n in dict.fromkeys([*counts[:1], *counts[-1:]]))
+    names = ", ".join(name for name in THREAT_LABELS if name in known)
+    parts = [f"profile {profile}", f"{images} images" if counts else "", f"seed {seed}"]
+    parts.append(f"threat model {names}" if names else "no attack")
+    footer = " · ".join(filter(None, parts))
+    return title, attacker, f"{footer}. {exhibit.caveat}" if exhibit.caveat else footer
