@@ -1,0 +1,1 @@
+"""The papers: what each shows and claims, as declarations alone."""

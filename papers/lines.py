@@ -1,0 +1,218 @@
+"""Lines that several papers share, and the looks by which a defense is known in every figure."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from results.claims import FULL_WIDTH, Claim
+from results.exhibit import (
+    ABSENT,
+    ATTACK_LABELS,
+    DATASET_LABELS,
+    PALETTE,
+    Axis,
+    Curves,
+    Derived,
+    Exhibit,
+    Grid,
+    Line,
+    Look,
+    Mark,
+)
+from results.markdown import NOTHING
+from results.sheet import Sheet, SheetLine
+
+DATASETS = DATASET_LABELS
+ATTACKS = ATTACK_LABELS
+#: What a reader sees in place of a registry key.
+NAMES = {
+    "none": "no defense",
+    "sfl_vae": "SFL-VAE",
+    "non_sfl_vae": "non-SFL-VAE",
+    "defense_cyclegan": "Defense-CycleGAN",
+    "defense_cyclegan_1": "Cyc_1",
+    "defense_cyclegan_2": "Cyc_2",
+    "defense_cyclegan_3": "Cyc_3",
+    "defense_cyclegan_4": "Cyc_4",
+    "vqunet": "VQUNet",
+    "vqunet_literal": "literal VQUNet",
+    "non_vqunet": "non-VQUNet",
+    "puvae": "PuVAE",
+    "cap_gan": "CAP-GAN",
+    "atgan": "ATGAN",
+    "defense_vae": "Defense-VAE",
+    "defense_gan": "Defense-GAN",
+    "magnet": "MagNet",
+    "ape_gan": "APE-GAN",
+    "hgd": "HGD",
+    "jpeg": "JPEG",
+    "thermometer": "thermometer",
+    "adversarial_training": "adversarial training",
+}
+#: Classifiers under attack; the letters of two papers mean different networks.
+TARGETS = {
+    "A": "A",
+    "B": "B",
+    "C": "C",
+    "wide_resnet": "Wide-ResNet",
+    **{f"puvae_{letter}": f"{letter.upper()} (PuVAE)" for letter in "abcd"},
+}
+
+#: Colour tells defenses apart; this is the main line of each.
+LOOKS = {
+    "none": Look(PALETTE["black"], "o", (0, (4, 2))),
+    "sfl_vae": Look(PALETTE["blue"], "P", "-"),
+    "non_sfl_vae": Look(PALETTE["vermillion"], "^", (0, (5, 1.5))),
+    "defense_cyclegan": Look(PALETTE["vermillion"], "X", "-"),
+    "vqunet": Look(PALETTE["green"], "h", "-"),
+    "vqunet_literal": Look(PALETTE["purple"], "D", (0, (1, 1))),
+    "non_vqunet": Look(PALETTE["sky"], "^", (0, (5, 1.5))),
+    "defense_vae": Look(PALETTE["orange"], "p", (0, (6, 1, 1, 1))),
+    "defense_gan": Look(PALETTE["purple"], "d", (0, (2, 1))),
+    "magnet": Look(PALETTE["orange"], "s", (0, (1, 1.2))),
+    "adversarial_training": Look(PALETTE["green"], "v", (0, (3, 1, 1, 1))),
+    "puvae": Look(PALETTE["blue"], "P", "-"),
+}
+#: Of defenses that a figure does not name; their colours are free in the figures of accuracies.
+FURTHER_LOOKS = (
+    Look(PALETTE["green"], "s", (0, (3, 1, 1, 1, 1, 1))),
+    Look(PALETTE["sky"], "<", (0, (4, 1, 1, 1))),
+)
+#: Marker and dashes of the other lines of a defense, which are drawn light.
+_DECIDER_LOOKS = {
+    "target": ("s", (0, (5, 1.5))),
+    "mean_voter": ("^", (0, (3, 1, 1, 1))),
+    "vote": ("D", (0, (1, 1))),
+    "vote_bayes_heldout": ("v", (0, (2, 1))),
+}
+
+_VOTE = "vote ({drawn} of {voters})"
+
+EPSILONS = Axis("epsilon", "ε = {:.3g}")
+NONE = Line(NAMES["none"], {"defense": "none"}, LOOKS["none"])
+
+RESCALED = (
+    "Carlini–Wagner has no ε: each image's perturbation is found once and rescaled to every ε, "
+    "beyond its own size amplified."
+)
+BOUNDLESS = "No budget: a pixel may change at will within [0, 1]."
+
+
+def accuracy_rows(
+    threat: str, targets: tuple[str, ...], attacks: tuple[str, ...], *, clean: bool = True
+) -> dict[str, Any]:
+    """Accuracies on as many images as usual, under attacks and, if asked for, on clean images."""
+    return {
+        "metric": "accuracy",
+        "attack": ("none", *attacks) if clean else attacks,
+        "threat_model": ("none", threat),
+        "target": targets,
+        "batch": ABSENT,
+    }
+
+
+def accuracy_curves(
+    id: str,
+    title: str,
+    datasets: tuple[str, ...],
+    grid: Grid,
+    lines: Sequence[Line | Axis | Derived],
+    marks: Callable[[str], Sequence[Mark]] = lambda dataset: (),
+) -> Exhibit:
+    """A figure of accuracies against epsilon under the one attack of a grid.
+
+    Args:
+        id: Its id.
+        title: What follows the attack in the title.
+        datasets: Data sets that it is measured on.
+        grid: What is measured; its epsilons are those of the profile's axis.
+        lines: The curves.
+        marks: Printed values by data set.
+    """
+    (attack,) = grid.attacks
+    return Exhibit(
+        id=id,
+        title=f"accuracy against epsilon, {ATTACKS[attack]}{title}",
+        datasets=datasets,
+        measures=(dataclasses.replace(grid, epsilons="axis"),),
+        where=accuracy_rows(grid.threat, grid.targets, grid.attacks),
+        corner="accuracy (%)",
+        lines=lines,
+        columns=(EPSILONS,),
+        draw=Curves(marks=marks),
+        caveat=RESCALED if attack == "carlini_wagner" else "",
+    )
+
+
+def printed_column(column: str, digits: int) -> Derived:
+    """The values that are printed for a column, as a column of their own."""
+
+    def text(sheet: Sheet, line: SheetLine) -> str:
+        value = sheet.printed.get((line.label, column))
+        return NOTHING if value is None else f"{value:.{digits}f}"
+
+    return Derived("printed", text)
+
+
+#: The claims of a chapter of the dissertation, unless they say otherwise.
+chapter_claim = functools.partial(
+    Claim, author="the dissertation", datasets=("cifar10", "fashion_mnist"), needs=FULL_WIDTH
+)
+
+
+def light(defense: str, decider: str) -> Look:
+    """The look of a line that is not its defense's main one."""
+    marker, dashes = _DECIDER_LOOKS[decider]
+    return LOOKS[defense]._replace(marker=marker, dashes=dashes, light=True)
+
+
+def purifier(defense: str, look: Look | None = None) -> Line:
+    """Everything measured of a purifier, whoever decides."""
+    return Line(NAMES[defense], {"defense": defense}, look or LOOKS.get(defense))
+
+
+def with_target(defense: str, *, main: bool = False) -> Line:
+    """A purifier before the target as it was trained."""
+    where = {"defense": defense, "decider": "target", "retrained": ABSENT}
+    look = LOOKS[defense] if main else light(defense, "target")
+    return Line(f"{NAMES[defense]} + target", where, look)
+
+
+def with_retrained(defense: str) -> Line:
+    """A purifier before the target retrained on purified images."""
+    where = {"defense": defense, "decider": "target", "retrained": True}
+    return Line(f"{NAMES[defense]} + retrained target", where, LOOKS[defense])
+
+
+def with_mean_voter(defense: str) -> Line:
+    """A purifier before one voter, the mean over the pool."""
+    where = {"defense": defense, "decider": "mean_voter"}
+    return Line(f"{NAMES[defense]}, mean single voter", where, light(defense, "mean_voter"))
+
+
+def with_vote(defense: str) -> Line:
+    """A purifier before the vote of some voters drawn from the pool."""
+    where = {"defense": defense, "decider": "vote"}
+    return Line(f"{NAMES[defense]}, {_VOTE}", where, light(defense, "vote"))
+
+
+def with_bayes(defense: str) -> Line:
+    """The vote with Bayesian update, tables counted as published."""
+    where = {"defense": defense, "decider": "vote_bayes", "tables": ABSENT}
+    return Line(f"{NAMES[defense]}, {_VOTE} + Bayes", where, LOOKS[defense])
+
+
+def with_bayes_heldout(defense: str) -> Line:
+    """The vote with Bayesian update, tables counted on held-out images."""
+    where = {"defense": defense, "decider": "vote_bayes", "tables": "heldout"}
+    look = light(defense, "vote_bayes_heldout")
+    return Line(f"{NAMES[defense]}, {_VOTE} + Bayes, held-out tables", where, look)
+
+
+def with_pool(defense: str) -> list[Line]:
+    """The lines of a pool of voters, worst informed first."""
+    makers = (with_mean_voter, with_vote, with_bayes, with_bayes_heldout)
+    return [make(defense) for make in makers]
