@@ -49,6 +49,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--figures-only", action="store_true", help="redraw from the rows that are there"
     )
+    parser.add_argument("--pdf", action="store_true", help="write figures as PDF too")
     parser.add_argument(
         "--list", action="store_true", help="list every figure and table of the papers, and stop"
     )
@@ -68,33 +69,41 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow warns of every further model whose predictions it compiles.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Imported here so that --help and a mistyped option answer at once.
-    from experiments.memory import keep_freed_memory
-
-    keep_freed_memory()
-    from experiments import catalog, presets, scheduler
-    from experiments.listing import listing
+    from experiments import presets, runs
+    from papers import catalog
 
     try:
         profile = presets.profile(options.profile)
-        entries = tuple(catalog.select(options.only))
-        names = scheduler.choose_datasets(profile, options.dataset)
+        exhibits = tuple(catalog.select(options.only))
+        names = runs.choose_datasets(profile, options.dataset)
         if options.list:
-            print(listing(entries, [presets.profile(name) for name in presets.known_profiles()]))
+            known = [presets.profile(name) for name in presets.known_profiles()]
+            print(catalog.listing(exhibits, [(p.name, p.cuts, tuple(p.plans)) for p in known]))
             return 0
-        run = scheduler.Run(
+        run = runs.Run(
             profile=profile,
-            entries=entries,
+            exhibits=exhibits,
             dataset_names=names,
             seed=options.seed,
             results_dir=options.results_dir,
             artifacts_dir=options.artifacts_dir,
             data_dir=options.data_dir,
             from_zoo=not options.train,
+            pdf=options.pdf,
         )
-        for entry in entries if options.only else ():
-            if not entry.implemented:
-                print(f"{entry.id}  {entry.title}: {entry.note}")
-        (scheduler.redraw if options.figures_only else scheduler.measure)(run)
+        for exhibit in exhibits if options.only else ():
+            if not exhibit.implemented:
+                print(f"{exhibit.id}  {exhibit.title}: {exhibit.note}")
+        if options.figures_only:
+            runs.redraw(run)
+            return 0
+        # TensorFlow is imported from here on.
+        from experiments.memory import keep_freed_memory
+
+        keep_freed_memory()
+        from experiments import scheduler
+
+        scheduler.run_all(run)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,11 +3,13 @@
 An artifact lives in ``<root>/<kind>/<hash of its recipe>/`` beside a manifest that holds the
 recipe and the SHA-256 of every file. It is written into a temporary folder and moved into
 place in one step, so a kill at any moment leaves either the whole artifact or none. A
-damaged artifact is set aside under ``<root>/damaged``, reported, and made again.
+damaged artifact is set aside under ``<root>/damaged``, reported, and made again. Each has a
+lock: of two runs on one store the first makes it, and the second waits and reads it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -15,16 +17,16 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
 import numpy as np
+from filelock import FileLock, Timeout
 
 from defenses.saving import without_optimizer
 from experiments.reproducibility import environment_record, plain, stable_hash
-from results.files import write_atomically as write_bytes
 
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
@@ -52,35 +54,18 @@ def check_hash(path: Path, sha256: str) -> None:
         )
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls ``write(temporary)`` and moves the result to `path` in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes sorted, indented JSON in one step."""
-    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    write_bytes(path, text.encode())
-
-
 def load_keras_model(path: str | Path, sha256: str | None = None) -> keras.Model:
     """Loads a ``.keras`` file in safe mode: no pickles, no arbitrary code.
 
     Args:
-        path: the file.
-        sha256: its expected digest; ``None`` skips the comparison.
+        path: The file.
+        sha256: Its expected digest; ``None`` skips the comparison.
 
     Returns:
         The model, not compiled.
 
     Raises:
-        ValueError: if the file is missing, has another suffix, differs from `sha256`, or is
+        ValueError: If the file is missing, has another suffix, differs from ``sha256``, or is
             not a readable Keras model.
     """
     import defenses  # noqa: F401  registers the purifiers' classes
@@ -120,18 +105,18 @@ class ArtifactStore:
     """Stores arrays and models under the hash of everything that made them.
 
     Args:
-        root: the store's folder; created when first written to.
+        root: The store's folder; created when first written to.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
     def folder(self, kind: str, recipe: Mapping[str, Any]) -> Path:
-        """Where the artifact of `recipe` lives."""
+        """Where the artifact of ``recipe`` lives."""
         return self.root / kind / stable_hash(recipe)
 
     def checkpoint_path(self, kind: str, recipe: Mapping[str, Any]) -> Path:
-        """Where an unfinished training of `recipe` keeps its last epoch."""
+        """Where an unfinished training of ``recipe`` keeps its last epoch."""
         return self.root / "checkpoints" / f"{kind}-{stable_hash(recipe)}.npz"
 
     def has(self, kind: str, recipe: Mapping[str, Any]) -> bool:
@@ -144,7 +129,7 @@ class ArtifactStore:
         recipe: Mapping[str, Any],
         make: Callable[[], Mapping[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
-        """The stored arrays of `recipe`, from ``make()`` if they are not there yet."""
+        """The stored arrays of ``recipe``, from ``make()`` if they are not there yet."""
 
         def prepare() -> Callable[[Path], None]:
             made = make()
@@ -163,7 +148,7 @@ class ArtifactStore:
         make: Callable[[], keras.Model],
         find: Callable[[], Path | None] = lambda: None,
     ) -> keras.Model:
-        """The stored model of `recipe`.
+        """The stored model of ``recipe``.
 
         If it is not there yet, it comes from the ``.keras`` file that ``find()`` knows, else from
         ``make()``.
@@ -180,10 +165,10 @@ class ArtifactStore:
         )
 
     def copy_model(self, kind: str, recipe: Mapping[str, Any], path: Path) -> None:
-        """Copies the file of a stored model to `path`.
+        """Copies the file of a stored model to ``path``.
 
         Raises:
-            DamagedArtifactError: if it differs from what was stored.
+            DamagedArtifactError: If it differs from what was stored.
         """
         folder = self.folder(kind, recipe)
         self._verify(folder)
@@ -198,20 +183,20 @@ class ArtifactStore:
     ) -> Any:
         """What is stored; else what ``prepare()`` makes, and then writes into a folder."""
         folder = self.folder(kind, recipe)
-        if folder.exists():
-            try:
-                self._verify(folder)
-                return load(folder)
-            except (DamagedArtifactError, OSError, ValueError, KeyError) as error:
-                self._set_aside(folder, error)
-        self._write(folder, recipe, prepare())
-        # What is used is what a later run will read, so both take the same path.
-        return load(folder)
+        with _locked(folder):
+            if folder.exists():
+                try:
+                    self._verify(folder)
+                    return load(folder)
+                except (DamagedArtifactError, OSError, ValueError, KeyError) as error:
+                    self._set_aside(folder, error)
+            self._write(folder, recipe, prepare())
+            # What is used is what a later run will read, so both take the same path.
+            return load(folder)
 
     def _write(
         self, folder: Path, recipe: Mapping[str, Any], save: Callable[[Path], object]
     ) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
         try:
             save(temporary)
@@ -241,3 +226,19 @@ class ArtifactStore:
         place = Path(tempfile.mkdtemp(prefix=f"{folder.parent.name}-{folder.name}-", dir=damaged))
         shutil.move(str(folder), place / folder.name)
         logger.warning("Damaged artifact: %s It is set aside in %s and made again.", error, place)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps other runs from making the same artifact; the system unlocks what a kill left."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.warning("Waiting for another run, which is making %s.", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

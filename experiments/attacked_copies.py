@@ -23,17 +23,17 @@ def attacked_copies(
     seed: int,
     label: str,
 ) -> list[np.ndarray]:
-    """The images of `split`, attacked once by each attack.
+    """The images of ``split``, attacked once by each attack.
 
     **Reference**: Defense-VAE, its training set of twelve copies.
 
     Args:
-        store: where each copy is kept.
-        victim: the undefended target.
-        split: the images and their true labels.
-        attacks: each with its epsilon, or ``None`` for the attack's own distance.
-        seed: of random steps.
-        label: what the progress bar calls it.
+        store: Where each copy is kept.
+        victim: The undefended target.
+        split: The images and their true labels.
+        attacks: Each with its epsilon, or ``None`` for the attack's own distance.
+        seed: Of random steps.
+        label: What the progress bar calls it.
 
     Returns:
         One array like ``split.images`` for each attack.
@@ -51,9 +51,13 @@ def attacked_copies(
             text = f"{label} ({number} of {len(attacks)}, {attack.name})"
             with fitting.progress_bar(len(split), text, "image") as bar:
                 images = attack(
-                    victim, split.images, split.labels, epsilon,
-                    seed=seed, progress=lambda done: bar.update(done - bar.n),
-                )  # fmt: skip
+                    victim,
+                    split.images,
+                    split.labels,
+                    epsilon,
+                    seed=seed,
+                    progress=lambda done: bar.update(done - bar.n),
+                )
             return {"images": images}
 
         recipe = {**common, "attack": attack.config(), "epsilon": epsilon}

@@ -18,8 +18,8 @@ def augment(images: np.ndarray, rng: np.random.Generator, training: TrainingConf
 
     Args:
         images: ``(n, height, width, channels)`` float32 in [0, 1].
-        rng: where every draw comes from.
-        training: names and sizes.
+        rng: Where every draw comes from.
+        training: Names and sizes.
     """
     for name in training.augmentation:
         images = _AUGMENTATIONS[name](images, rng, training)

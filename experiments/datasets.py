@@ -25,13 +25,30 @@ TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped")
 DATASET_NAMES = ("digits", *TFDS_NAMES)
 CLASS_NAMES = {
     "fashion_mnist": (
-        "T-shirt", "trouser", "pullover", "dress", "coat",
-        "sandal", "shirt", "sneaker", "bag", "boot",
+        "T-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "boot",
     ),
     "cifar10": (
-        "airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+        "airplane",
+        "car",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
     ),
-}  # fmt: skip
+}
 
 
 class DatasetError(ValueError):
@@ -49,7 +66,7 @@ class Split:
         return len(self.labels)
 
     def take(self, limit: int | None) -> Split:
-        """The first `limit` examples (all for ``None``)."""
+        """The first ``limit`` examples (all for ``None``)."""
         return Split(self.images[:limit], self.labels[:limit])
 
 
@@ -79,15 +96,15 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     """Loads a data set and cuts it with fixed, seeded permutations.
 
     Args:
-        config: the name and the sizes.
-        data_dir: the TensorFlow Datasets directory; ``None`` takes ``TFDS_DATA_DIR``, then
+        config: The name and the sizes.
+        data_dir: The TensorFlow Datasets directory; ``None`` takes ``TFDS_DATA_DIR``, then
             TensorFlow Datasets' own default. Ignored for ``digits``.
 
     Returns:
         The three splits; the validation images are not in the training split.
 
     Raises:
-        DatasetError: if the name is unknown, the data are not there and cannot be
+        DatasetError: If the name is unknown, the data are not there and cannot be
             downloaded, or fewer images are there than the configuration asks for.
     """
     if config.name not in DATASET_NAMES:
@@ -172,16 +189,16 @@ class Batches(keras.utils.PyDataset):
     Args:
         images: ``(n, height, width, channels)`` float32 in [0, 1].
         labels: ``(n,)`` integers.
-        training: batch size and augmentation.
-        seed: of order and augmentation.
+        training: Batch size and augmentation.
+        seed: Of order and augmentation.
         keys: ``None`` yields ``(images, labels)``; otherwise each batch is a dict with these
-            of ``"clean"``, ``"adversarial"`` and ``"label"``, as `defenses.purifier.Purifier`
+            of ``"clean"``, ``"adversarial"`` and ``"label"``, as ``defenses.purifier.Purifier``
             trains on.
-        attacked: attacked copies of `images`, each of the same shape; an epoch passes over all
+        attacked: Attacked copies of ``images``, each of the same shape; an epoch passes over all
             of them, with the clean image beside each.
 
     Raises:
-        ValueError: for an unknown augmentation, for one on images that have attacked copies, or
+        ValueError: For an unknown augmentation, for one on images that have attacked copies, or
             if a copy has another shape than the images.
     """
 
@@ -231,7 +248,7 @@ class Batches(keras.utils.PyDataset):
         self._start_epoch()
 
     def start_at(self, epoch: int) -> None:
-        """Continues as if `epoch` epochs had been drawn already."""
+        """Continues as if ``epoch`` epochs had been drawn already."""
         self.epoch = epoch
         self._start_epoch()
 

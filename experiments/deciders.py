@@ -1,124 +1,342 @@
-"""Who decides on purified images, what their decisions depend on, and how often they are right.
+"""Every way to decide on purified images, one class each.
 
-Behind a purifier with a pool decide the target, the single voters, the vote, and the vote with
-Bayesian update; behind one without, the target and, where it is published so, the target
-retrained on purified images.
+A decider is asked which images it deals with rightly. What several deciders need of the same images
+(the purified images, the voters' labels) is computed once, by ``DefendedImages``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import abc
+import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
-from experiments.config import WIDE_RESNET
-from experiments.evaluation import Measured, Measurement, Study, accuracy
+from defenses.magnet_detector import (
+    MagNetDetector,
+    accepted_by_all,
+    handled,
+    published_detectors,
+)
+from defenses.registry import get_purifier
+from defenses.voting import majority_vote
+from experiments import reproducibility
+from experiments.config import ADVERSARIAL, DatasetPlan, Profile
 from experiments.evidence import conditional_tables, vote_predictions
 from experiments.inference import classifier_labels
-from experiments.victims import RETRAINED
-from results.rows import make_flags
+from experiments.training import TrainedModels
 
-POOLED = ("sfl_vae", "defense_cyclegan")
-"""Purifiers with a pool of voters and the Bayesian update."""
-Wishes = Mapping[str, Mapping[str, Measurement]]
-"""Target -> short name of the decider -> the row it will make."""
+ADVERSARIAL_TRAINING = "adversarial_training"
+"""The defense that changes the classifier instead of the image."""
 
 
-def decided_by(study: Study, purifier: str, target: str) -> dict[str, Measurement]:
-    """Everybody who decides on purified images, by a short name."""
-    own = {"target": target, **repeats(study)}
-    retrained = ("retrained", (target, {**own, "retrained": True}))
-    parts = {"target": (target, own)}
-    if target == WIDE_RESNET:
-        # Chapter 5 leaves the vote out, to compare the purifiers alone.
-        parts |= [retrained]
-    elif purifier in POOLED:
-        pool = {**own, "voters": len(study.plan.pool(purifier))}
-        drawn = {**pool, "drawn": study.plan.decision.num_drawn}
-        parts |= {
-            "mean_voter": ("mean_voter", pool),
-            "vote": ("vote", drawn),
-            "vote_bayes": ("vote_bayes", drawn),
-            "vote_bayes_heldout": ("vote_bayes", {**drawn, "tables": "heldout"}),
-        }
-    elif purifier in RETRAINED:
-        parts |= [retrained]
-    return {
-        name: Measurement(defense=purifier, classifier=classifier, flags=make_flags(flags))
-        for name, (classifier, flags) in parts.items()
-    }
-
-
-def repeats(study: Study) -> dict[str, int]:
-    """The flag of counts that pool several draws of a stochastic defense."""
-    return {"draws": study.profile.num_draws} if study.profile.num_draws > 1 else {}
-
-
-def depends_on(study: Study, purifier: str, targets: Iterable[str]) -> dict[str, Any]:
-    """What the decisions depend on, beside the target that is attacked and the attack."""
-    models = study.models
-    if purifier in POOLED and WIDE_RESNET not in targets:
-        return pool_recipe(study, purifier)
-    recipes = {t: models.retrained_recipe(purifier, t) for t in targets}
-    return {
-        "purifier": models.purifier_recipe(purifier),
-        "num_draws": study.profile.num_draws,
-        **({"retrained": recipes} if purifier in RETRAINED or WIDE_RESNET in recipes else {}),
-    }
-
-
-def pool_recipe(study: Study, purifier: str) -> dict[str, Any]:
-    """What the decision of a pool depends on, beside the attack."""
-    return {
-        "voters": study.models.pool_recipes(purifier),
-        "decision": study.plan.decision,
-        "num_draws": study.profile.num_draws,
-    }
-
-
-def decided_accuracy(study: Study, purifier: str, images: np.ndarray, wishes: Wishes) -> Measured:
-    """Accuracy of every decision on one attacked set, pooled over the profile's draws.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Defended:
+    """A classifier with what stands before it.
 
     Args:
-        study: models and test labels.
-        purifier: registry key.
-        images: the attacked test images, all of them or the first few.
-        wishes: what is measured; the names are those of `decided_by`.
+        defense: What rows call the defense.
+        target: The classifier that is defended.
+        key: The purifier's key in the plan; ``None`` without one.
+        classifier: Who classifies: the target, or its adversarially trained version.
     """
-    answers: dict[tuple[str, str], list[np.ndarray]] = {}
-    for draw in range(study.profile.num_draws):
-        purified = study.purified(purifier, images, draw)
-        for place, labels in _answers(study, purifier, purified, wishes, draw).items():
-            answers.setdefault(place, []).append(labels)
-    truth = np.tile(study.data.test.labels[: len(images)], study.profile.num_draws)
+
+    defense: str
+    target: str
+    key: str | None
+    classifier: str
+
+
+def defended(plan: DatasetPlan, defense: str, target: str) -> Defended | None:
+    """A target behind a defense, or ``None`` if the plan does not have the two.
+
+    A purifier that was trained with a classifier stands before the others alone.
+    """
+    if target not in plan.classifiers:
+        return None
+    if defense == "none":
+        return Defended(defense=defense, target=target, key=None, classifier=target)
+    if defense == ADVERSARIAL_TRAINING:
+        trained = f"{target}{ADVERSARIAL}"
+        if trained not in plan.classifiers:
+            return None
+        return Defended(defense=defense, target=target, key=None, classifier=trained)
+    for key, config in plan.purifiers.items():
+        named = defense == (config.name if config.source else key)
+        if named and config.source != target:
+            return Defended(defense=defense, target=target, key=key, classifier=target)
+    return None
+
+
+class DefendedImages:
+    """Attacked images behind one defense in one draw of its randomness.
+
+    Args:
+        models: What purifies and classifies.
+        who: The defense and its target.
+        images: The attacked test images, all of them or the first few.
+        draw: Number of the draw; the same draw meets every set with the same random numbers.
+        attacked: Whether the images are attacked, which a detector is to notice.
+    """
+
+    def __init__(
+        self,
+        models: TrainedModels,
+        who: Defended,
+        images: np.ndarray,
+        draw: int = 0,
+        *,
+        attacked: bool = True,
+    ) -> None:
+        self.models, self.who, self.images, self.draw = models, who, images, draw
+        self.attacked = attacked
+        self.truth = models.data.test.labels[: len(images)]
+
+    @functools.cached_property
+    def purified(self) -> np.ndarray:
+        """The purified images; without a purifier the images themselves."""
+        if self.who.key is None:
+            return self.images
+        return self.models.purify(self.who.key, self.images, "test images", self.draw)
+
+    @functools.cached_property
+    def voter_labels(self) -> np.ndarray:
+        """What each voter says, ``(n, voters)``."""
+        return vote_predictions(self.models, self.who.key or "", self.purified)
+
+    @functools.cached_property
+    def vote(self) -> np.ndarray:
+        """The vote of R of M, ``(n,)``."""
+        models = self.models
+        seed = reproducibility.derive_seed(models.seed, models.data.name, "vote", str(self.draw))
+        rng = np.random.default_rng(seed)
+        return majority_vote(self.voter_labels, models.plan.decision.num_drawn, rng)
+
+    def labels(self, classifier: str, retrained: bool = False) -> np.ndarray:
+        """What a classifier says of the purified images, ``(n,)``."""
+        if retrained:
+            model = self.models.retrained(self.who.key or "", classifier)
+            return classifier_labels(model, self.purified, f"retrained {classifier}")
+        return classifier_labels(self.models.target(classifier), self.purified, classifier)
+
+
+class Decider(abc.ABC):
+    """One way to decide.
+
+    Attributes:
+        name: What exhibits ask for.
+        decides: The ``decider`` of its rows.
+    """
+
+    name: str
+    decides: str
+
+    @abc.abstractmethod
+    def settings(self, plan: DatasetPlan, who: Defended) -> dict[str, Any]:
+        """What its rows carry beside the target."""
+
+    @abc.abstractmethod
+    def recipe(
+        self, models: TrainedModels, profile: Profile, who: Defended, *, attacked: bool
+    ) -> dict[str, Any]:
+        """What its decisions depend on, beside the target and the images.
+
+        Args:
+            models: The recipes of the models.
+            profile: The number of draws.
+            who: The defense and its target.
+            attacked: Whether the images are attacked.
+        """
+
+    @abc.abstractmethod
+    def correct(self, images: DefendedImages, target: str) -> np.ndarray:
+        """Which images it deals with rightly, booleans ``(repeats, n)``.
+
+        Args:
+            images: Purified, by a purifier that may serve several targets.
+            target: Whose turn it is.
+        """
+
+
+class Target(Decider):
+    """The classifier that is defended, or its adversarially trained version."""
+
+    name = decides = "target"
+
+    def settings(self, plan, who):
+        return {}
+
+    def recipe(self, models, profile, who, *, attacked):
+        if who.key is not None:
+            return _behind_purifier(models, profile, who.key)
+        if who.defense == ADVERSARIAL_TRAINING:
+            return {"adversarially_trained": models.target_recipe(who.classifier)}
+        return {}
+
+    def correct(self, images, target):
+        name = images.who.classifier if images.who.target == target else target
+        return (images.labels(name) == images.truth)[np.newaxis]
+
+
+class Retrained(Decider):
+    """The target trained anew on purified images."""
+
+    name, decides = "retrained", "target"
+
+    def settings(self, plan, who):
+        return {"retrained": True}
+
+    def recipe(self, models, profile, who, *, attacked):
+        key = who.key or ""
+        retrained = models.retrained_recipe(key, who.target)
+        return {**_behind_purifier(models, profile, key), "retrained": retrained}
+
+    def correct(self, images, target):
+        return (images.labels(target, retrained=True) == images.truth)[np.newaxis]
+
+
+class MeanVoter(Decider):
+    """Each voter of the pool alone, their decisions pooled."""
+
+    name = decides = "mean_voter"
+
+    def settings(self, plan, who):
+        return {"voters": len(plan.pool(who.key or ""))}
+
+    def recipe(self, models, profile, who, *, attacked):
+        return pool_recipe(models, profile, who.key or "")
+
+    def correct(self, images, target):
+        return images.truth == images.voter_labels.T
+
+
+class Vote(MeanVoter):
+    """The vote of R of M voters (dissertation, 3.3.3)."""
+
+    name = decides = "vote"
+
+    def settings(self, plan, who):
+        return {**super().settings(plan, who), "drawn": plan.decision.num_drawn}
+
+    def correct(self, images, target):
+        return (images.vote == images.truth)[np.newaxis]
+
+
+class VoteBayes(Vote):
+    """The vote with the Bayesian update (dissertation, 3.3.4).
+
+    Args:
+        heldout: Whether the conditional tables are counted on images that no voter has seen.
+    """
+
+    decides = "vote_bayes"
+
+    def __init__(self, *, heldout: bool = False) -> None:
+        self.name = "vote_bayes_heldout" if heldout else "vote_bayes"
+        self.source = "heldout" if heldout else None
+
+    def settings(self, plan, who):
+        tables = {"tables": self.source} if self.source else {}
+        return {**super().settings(plan, who), **tables}
+
+    def correct(self, images, target):
+        tables = conditional_tables(images.models, images.who.key or "", target, self.source)
+        decided = tables.decide(images.labels(target), images.vote)
+        return (decided == images.truth)[np.newaxis]
+
+
+class WithDetectors(Decider):
+    """The target, unless detectors refuse the image: right for an attacked one, else an error."""
+
+    name, decides = "detectors", "target"
+
+    def settings(self, plan, who):
+        return {"detectors": True}
+
+    def recipe(self, models, profile, who, *, attacked):
+        purifier = models.purifier_recipe(who.key or "")
+        return {"purifier": purifier, "detectors": True, "attacked": attacked}
+
+    def correct(self, images, target):
+        accepted = accepted_by_all(_detectors(images.models, images.who.key, target), images.images)
+        labels = images.labels(target)
+        dealt_with = handled(images.truth, labels, accepted, adversarial=images.attacked)
+        return dealt_with[np.newaxis]
+
+
+DECIDERS: dict[str, Decider] = {
+    decider.name: decider
+    for decider in (
+        Target(),
+        Retrained(),
+        MeanVoter(),
+        Vote(),
+        VoteBayes(),
+        VoteBayes(heldout=True),
+        WithDetectors(),
+    )
+}
+_POOL = ("target", "mean_voter", "vote", "vote_bayes", "vote_bayes_heldout")
+
+
+def families(plan: DatasetPlan, who: Defended, wanted: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The deciders behind one defense, in groups that are measured together.
+
+    Behind a purifier with a pool decide the target, the voters and their votes. Behind one without
+    a pool decides the target and, where it is published so or no vote is asked for, the target
+    retrained on purified images. Detectors stand for themselves.
+
+    Args:
+        plan: Which purifiers there are.
+        who: The defense and its target.
+        wanted: Names of ``DECIDERS``.
+
+    Raises:
+        ValueError: If a name is unknown; the message lists the known ones.
+    """
+    unknown = [name for name in wanted if name not in DECIDERS]
+    if unknown:
+        raise ValueError(f"Unknown deciders {unknown}. Known: {', '.join(DECIDERS)}.")
+    if who.key is None:
+        return [("target",)]
+    entry = get_purifier(plan.purifiers[who.key].name)
+    if "vote" in wanted and entry.pooled:
+        return [tuple(name for name in _POOL if name in wanted)]
+    found = ["target"] if "target" in wanted else []
+    if "retrained" in wanted and (entry.retrains_classifier or "vote" not in wanted):
+        found.append("retrained")
+    detecting = ["detectors"] if "detectors" in wanted and entry.has_detectors else []
+    return [tuple(group) for group in (found, detecting) if group]
+
+
+def deployed(plan: DatasetPlan, who: Defended) -> tuple[str, ...]:
+    """The deciders that an attack through the purifier is aimed at.
+
+    Behind a purifier with a pool these are the voters and what they decide; the target, which is
+    not attacked then, is not among them.
+    """
+    entry = get_purifier(plan.purifiers[who.key or ""].name)
+    if entry.pooled:
+        return tuple(name for name in _POOL if name != "target")
+    return ("retrained",) if entry.retrains_classifier else ("target",)
+
+
+def _behind_purifier(models: TrainedModels, profile: Profile, key: str) -> dict[str, Any]:
+    return {"purifier": models.purifier_recipe(key), "num_draws": profile.num_draws}
+
+
+def pool_recipe(models: TrainedModels, profile: Profile, key: str) -> dict[str, Any]:
+    """What the decision of a pool depends on, beside the images."""
     return {
-        wish: accuracy(np.concatenate(answers[target, name]), truth)
-        for target, named in wishes.items()
-        for name, wish in named.items()
+        "voters": models.pool_recipes(key),
+        "decision": models.plan.decision,
+        "num_draws": profile.num_draws,
     }
 
 
-def _answers(
-    study: Study, purifier: str, purified: np.ndarray, wishes: Wishes, draw: int
-) -> dict[tuple[str, str], np.ndarray]:
-    """By target and decider, the labels of one purified set."""
-    models = study.models
-    wanted = {name for named in wishes.values() for name in named}
-    common: dict[str, np.ndarray] = {}
-    if "vote" in wanted:
-        common["mean_voter"] = vote_predictions(models, purifier, purified)
-        common["vote"] = study.vote(common["mean_voter"], draw)
-    answers: dict[tuple[str, str], np.ndarray] = {}
-    for target, named in wishes.items():
-        own = classifier_labels(models.target(target), purified, f"target {target}")
-        given = {**common, "target": own}
-        if "retrained" in named:
-            retrained = models.retrained(purifier, target)
-            given["retrained"] = classifier_labels(retrained, purified, f"retrained {target}")
-        if "vote_bayes" in named:
-            for name, source in (("vote_bayes", None), ("vote_bayes_heldout", "heldout")):
-                tables = conditional_tables(models, purifier, target, source)
-                given[name] = tables.decide(own, common["vote"])
-        answers |= {(target, name): given[name] for name in named}
-    return answers
+@functools.lru_cache(maxsize=2)  # one target after the other meets all attacks
+def _detectors(models: TrainedModels, key: str, target: str) -> list[MagNetDetector]:
+    """The published detectors, their thresholds from the validation images."""
+    images = models.data.validation.images
+    return published_detectors(models.purifier(key), models.target(target), images)

@@ -29,12 +29,12 @@ def vote_predictions(models: TrainedModels, purifier: str, purified: np.ndarray)
 def conditional_tables(
     models: TrainedModels, purifier: str, target: str, source: str | None = None
 ) -> ConditionalTables:
-    """The conditional probability tables of `purifier` and `target`.
+    """The conditional probability tables of ``purifier`` and ``target``.
 
     Args:
-        models: the trained models.
-        purifier: registry key.
-        target: whose label on the purified image is the first evidence.
+        models: The trained models.
+        purifier: Registry key.
+        target: Whose label on the purified image is the first evidence.
         source: ``"train"`` or ``"heldout"``; ``None`` takes the plan's.
     """
     decision = models.plan.decision

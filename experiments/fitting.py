@@ -19,9 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from defenses.purifier import Purifier
-from experiments.artifacts import write_atomically
 from experiments.config import TrainingConfig
 from experiments.datasets import Batches
+from results.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class HalfLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """A rate that is constant for half of the steps and then falls straight to 0.
 
     Args:
-        initial_learning_rate: the rate of the first half.
-        steps: all steps of the run.
+        initial_learning_rate: The rate of the first half.
+        steps: All steps of the run.
     """
 
     def __init__(self, initial_learning_rate: float, steps: int) -> None:
@@ -56,7 +56,7 @@ class HalfLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.initial_learning_rate, self.steps = float(initial_learning_rate), int(steps)
 
     def __call__(self, step):
-        """The rate of `step`, counted from 0."""
+        """The rate of ``step``, counted from 0."""
         done = keras.ops.cast(step, "float32") / self.steps
         return self.initial_learning_rate * keras.ops.clip(2.0 - 2.0 * done, 0.0, 1.0)
 
@@ -106,20 +106,20 @@ def fit(
     checkpoint: Path,
     label: str,
 ) -> dict[str, float]:
-    """Trains a compiled model for `epochs`, resuming from `checkpoint` if it is there.
+    """Trains a compiled model for ``epochs``, resuming from ``checkpoint`` if it is there.
 
     Args:
-        model: compiled and built.
-        batches: the training data.
-        epochs: how many epochs in all.
-        checkpoint: where the state after each epoch goes.
-        label: what the progress bar calls it.
+        model: Compiled and built.
+        batches: The training data.
+        epochs: How many epochs in all.
+        checkpoint: Where the state after each epoch goes.
+        label: What the progress bar calls it.
 
     Returns:
         The last epoch's logged values.
 
     Raises:
-        TrainingDivergedError: if a loss is not finite.
+        TrainingDivergedError: If a loss is not finite.
     """
     variables = _all_variables(model)
     done = _restore(checkpoint, variables)

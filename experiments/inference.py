@@ -1,4 +1,4 @@
-"""What a classifier says of many images, in padded batches of one size."""
+"""What a classifier says of many images, in padded batches of few sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import numpy as np
 
 from experiments.fitting import progress_bar
 
-BATCH_SIZE = 250
+BATCH_SIZES = (50, 125, 250)
+"""The smallest that holds all images is taken, else the largest: each new size is compiled anew."""
 
 
 def classifier_labels(model: keras.Model, images: np.ndarray, label: str) -> np.ndarray:
@@ -17,11 +18,12 @@ def classifier_labels(model: keras.Model, images: np.ndarray, label: str) -> np.
 
 def classifier_logits(model: keras.Model, images: np.ndarray, label: str) -> np.ndarray:
     """Logits ``(n, classes)`` of a classifier, in padded batches of one size."""
+    size = next((size for size in BATCH_SIZES if size >= len(images)), BATCH_SIZES[-1])
     batches = []
     with progress_bar(len(images), label, "image") as bar:
-        for start in range(0, len(images), BATCH_SIZE):
-            batch = images[start : start + BATCH_SIZE]
-            missing = BATCH_SIZE - len(batch)
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            missing = size - len(batch)
             padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
             batches.append(model.predict_on_batch(padded)[: len(batch)])
             bar.update(len(batch))

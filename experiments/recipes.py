@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from attacks.substitute import SubstituteTraining
-from experiments.config import DatasetPlan, PurifierConfig, PuVAEPlan
+from experiments.config import DatasetPlan, SubstituteConfig
 from experiments.datasets import Dataset
 
 
@@ -18,9 +18,9 @@ class Recipes:
     """The recipes of one plan.
 
     Args:
-        plan: what to train.
-        data: the images; their checksum enters every recipe.
-        seed: every part derives its own seed from it.
+        plan: What to train.
+        data: The images; their checksum enters every recipe.
+        seed: Every part derives its own seed from it.
     """
 
     def __init__(self, plan: DatasetPlan, data: Dataset, seed: int) -> None:
@@ -38,12 +38,12 @@ class Recipes:
         }
 
     def target_recipe(self, name: str) -> dict[str, Any]:
-        """The recipe of a classifier of `DatasetPlan.classifiers`."""
-        return self.recipe(_named(self.plan.classifiers, name, "classifier"))
+        """The recipe of a classifier of ``DatasetPlan.classifiers``."""
+        return self.recipe(self.plan.classifier(name))
 
     def purifier_recipe(self, name: str) -> dict[str, Any]:
-        """The recipe of purifier `name`, with the classifier that it is trained with."""
-        config: PurifierConfig = _named(self.plan.purifiers, name, "purifier")
+        """The recipe of purifier ``name``, with the classifier that it is trained with."""
+        config = self.plan.purifier(name)
         needed = {}
         if config.copies:
             needed["target"] = self.target_recipe(config.copies.target)
@@ -52,52 +52,41 @@ class Recipes:
         return self.recipe(config, **needed)
 
     def voter_recipe(self, purifier: str, index: int) -> dict[str, Any]:
-        """The recipe of the voter at `index` of the pool behind `purifier`."""
+        """The recipe of the voter at ``index`` of the pool behind ``purifier``."""
         return self.recipe(
             self.plan.pool(purifier)[index], index=index, purifier=self.purifier_recipe(purifier)
         )
 
     def pool_recipes(self, purifier: str) -> list[dict[str, Any]]:
-        """The recipes of the whole pool behind `purifier`."""
+        """The recipes of the whole pool behind ``purifier``."""
         return [self.voter_recipe(purifier, i) for i in range(len(self.plan.pool(purifier)))]
 
     def retrained_recipe(self, purifier: str, name: str) -> dict[str, Any]:
-        """The recipe of target `name`, trained on what `purifier` makes of its images."""
+        """The recipe of target ``name``, trained on what ``purifier`` makes of its images."""
         return self.recipe(
-            _named(self.plan.retrained, name, "target"),
+            self.plan.retrained_classifier(name),
             retrained=name,
             purifier=self.purifier_recipe(purifier),
         )
 
     def substitute_recipe(self, name: str) -> dict[str, Any]:
-        """The recipe of the substitute that is learnt from the answers of target `name`."""
+        """The recipe of the substitute that is learnt from the answers of target ``name``."""
+        substitute, training = self._substitute()
         return self.recipe(
-            self.puvae_plan.substitute,
+            substitute.classifier,
             queried=self.target_recipe(name),
-            substitute_training=dataclasses.asdict(self.substitute_training),
+            substitute_training=dataclasses.asdict(training),
         )
 
-    @property
-    def puvae_plan(self) -> PuVAEPlan:
-        """The experiments of the PuVAE paper.
-
-        Raises:
-            ValueError: if the data set has none in this profile.
-        """
-        if self.plan.puvae is None:
-            raise ValueError(
-                f"Expected a plan of PuVAE's experiments for {self.data.name}, received none. Add "
-                "one to the profile, or choose another data set."
-            )
-        return self.plan.puvae
-
-    @property
     def substitute_training(self) -> SubstituteTraining:
         """How an attacker without weights learns a substitute."""
-        return SubstituteTraining(**self.puvae_plan.substitute_training)
+        return self._substitute()[1]
 
-
-def _named(group: Any, name: str, noun: str) -> Any:
-    if name not in group:
-        raise ValueError(f"Unknown {noun} {name!r}. Known: {', '.join(group)}.")
-    return group[name]
+    def _substitute(self) -> tuple[SubstituteConfig, SubstituteTraining]:
+        substitute = self.plan.substitute
+        if substitute is None:
+            raise ValueError(
+                f"Expected a plan of {self.data.name} with a substitute for attackers without "
+                "weights, received none. Add one to the profile, or choose another data set."
+            )
+        return substitute, SubstituteTraining(**substitute.arguments)

@@ -13,7 +13,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 RECORDED_PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow-datasets", "numpy")
 
@@ -35,22 +34,22 @@ def plain(value: Any) -> Any:
 
 
 def _omitted(field: dataclasses.Field[Any], value: Any) -> bool:
-    """Whether a field is younger than published hashes (`config.LATER`) and at its default."""
+    """Whether a field is younger than published hashes (``config.LATER``) and at its default."""
     return "omitted_at_default" in field.metadata and value == field.default
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON spelling of `value`; equal configurations give equal text."""
+    """The one JSON spelling of ``value``; equal configurations give equal text."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def stable_hash(value: Any, length: int = 16) -> str:
-    """A hexadecimal digest of `value` that is the same in every process."""
+    """A hexadecimal digest of ``value`` that is the same in every process."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
 def array_hash(*arrays: np.ndarray, length: int = 16) -> str:
-    """A hexadecimal digest of the contents, shapes and types of `arrays`."""
+    """A hexadecimal digest of the contents, shapes and types of ``arrays``."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -64,12 +63,14 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def derive_seed(seed: int, *names: str) -> int:
-    """A seed for the part called `names`, so that parts neither share nor shift draws."""
+    """A seed for the part called ``names``, so that parts neither share nor shift draws."""
     return int(stable_hash([seed, *names], length=7), 16)
 
 
 def set_seeds(seed: int) -> None:
     """Seeds Python, NumPy and TensorFlow and asks TensorFlow for deterministic kernels."""
+    import tensorflow as tf
+
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 

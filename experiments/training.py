@@ -30,11 +30,11 @@ class TrainedModels(Recipes):
     data checksum, seed, and for voters the purifier in front of them), and kept in memory.
 
     Args:
-        plan: what to train.
-        data: the images; their checksum enters every recipe.
-        store: where the models are kept.
-        seed: every part derives its own seed from it.
-        published: a zoo whose models of the same recipe are taken instead of training;
+        plan: What to train.
+        data: The images; their checksum enters every recipe.
+        store: Where the models are kept.
+        seed: Every part derives its own seed from it.
+        published: A zoo whose models of the same recipe are taken instead of training;
             ``None`` trains.
     """
 
@@ -51,27 +51,26 @@ class TrainedModels(Recipes):
 
     @functools.cache  # noqa: B019  one object lives as long as a run
     def target(self, name: str) -> keras.Model:
-        """Target classifier `name`, trained on clean images."""
+        """Target classifier ``name``, trained on clean images."""
         recipe = self.target_recipe(name)
         return self._classifier(
-            "targets", recipe, self.data.train, f"target {name}", f"target-{name}"
+            "targets", recipe, lambda: self.data.train, f"target {name}", f"target-{name}"
         )
 
     @functools.cache  # noqa: B019
     def purifier(self, name: str) -> Purifier:
-        """Purifier `name`, trained on clean images."""
-        config = self.plan.purifiers[name]
-        return self.train_purifier(config, self.purifier_recipe(name))
+        """Purifier or variant ``name``.
 
-    def train_purifier(self, config: PurifierConfig, recipe: dict[str, Any]) -> Purifier:
-        """The purifier of `recipe`, trained if the store does not have it.
-
-        SFL-VAE and its ablation start from the same weights and see the same batches: the
+        A purifier and its ablation start from the same weights and see the same batches: the
         seed of a purifier does not depend on its loss weights.
         """
+        config, recipe = self.plan.purifier(name), self.purifier_recipe(name)
         checkpoint = self.store.checkpoint_path("purifiers", recipe)
 
         def make() -> Purifier:
+            source = {"source_classifier": self.target(config.source)} if config.source else {}
+            split = self.data.train.take(config.training.train_limit)
+            attacked = self._attacked_copies(config, split)
             seed = reproducibility.derive_seed(self.seed, self.data.name, "purifier")
             reproducibility.set_seeds(seed)
             purifier = get_purifier(config.name).for_images(
@@ -80,16 +79,15 @@ class TrainedModels(Recipes):
                 width=config.width,
                 seed=seed,
                 **config.arguments,
-                **({"source_classifier": self.target(config.source)} if config.source else {}),
+                **source,
             )
-            split = self.data.train.take(config.training.train_limit)
             batches = Batches(
                 split.images,
                 split.labels,
                 config.training,
                 seed=seed,
                 keys=purifier.batch_keys,
-                attacked=self._attacked_copies(config, split),
+                attacked=attacked,
             )
             steps = len(batches)
             purifier.compile(
@@ -123,15 +121,16 @@ class TrainedModels(Recipes):
     @functools.cache  # noqa: B019
     def purified_training_images(self, purifier: str) -> np.ndarray:
         """One seeded pass over the training images that voters, retraining or tables use."""
-        pupils = [*self.plan.pool(purifier), *self.plan.retrained.values()]
-        limits = [pupil.training.train_limit for pupil in pupils]
+        retrained = [self.plan.retrained_classifier(name) for name in self.plan.retrained]
+        students = [*self.plan.pool(purifier), *retrained]
+        limits = [student.training.train_limit for student in students]
         limits.append(self.plan.decision.table_limit)
         known = [limit for limit in limits if limit is not None]
         limit = max(known) if len(known) == len(limits) else None
         return self.purify(purifier, self.data.train.images[:limit], "training images")
 
     def purify(self, purifier: str, images: np.ndarray, purpose: str, draw: int = 0) -> np.ndarray:
-        """Purifies `images`; the randomness depends on the seed, `purpose` and `draw` alone."""
+        """Purifies images; the randomness depends on the seed, ``purpose`` and ``draw`` alone."""
         model = self.purifier(purifier)
         seed = reproducibility.derive_seed(self.seed, self.data.name, purpose, str(draw))
         model.reset_randomness(seed)
@@ -139,19 +138,19 @@ class TrainedModels(Recipes):
 
     @functools.cache  # noqa: B019
     def voter(self, purifier: str, index: int) -> keras.Model:
-        """The voter at `index`, trained on images purified by `purifier`."""
+        """The voter at ``index``, trained on images purified by ``purifier``."""
         recipe = self.voter_recipe(purifier, index)
         name = self.plan.pool(purifier)[index].architecture
         label = f"{purifier}, voter {name}"
         return self._on_purified("voters", recipe, purifier, label, f"voter-{index}")
 
     def voters(self, purifier: str) -> list[keras.Model]:
-        """The whole pool behind `purifier`."""
+        """The whole pool behind ``purifier``."""
         return [self.voter(purifier, index) for index in range(len(self.plan.pool(purifier)))]
 
     @functools.cache  # noqa: B019
     def retrained(self, purifier: str, name: str) -> keras.Model:
-        """Target `name`, trained anew on images purified by `purifier`."""
+        """Target ``name``, trained anew on images purified by ``purifier``."""
         recipe = self.retrained_recipe(purifier, name)
         label = f"{purifier}, target {name} retrained"
         return self._on_purified("retrained", recipe, purifier, label, f"retrained-{name}")
@@ -160,23 +159,22 @@ class TrainedModels(Recipes):
         self, kind: str, recipe: dict[str, Any], purifier: str, label: str, seed_name: str
     ) -> keras.Model:
         """A classifier trained on purified images, which are made only if it is not there."""
-        if self.store.has(kind, recipe):
-            # An empty split is never read: the store returns what it has.
-            split = self.data.train.take(0)
-        else:
+
+        def split() -> Split:
             purified = self.purified_training_images(purifier)
-            split = Split(purified, self.data.train.labels[: len(purified)])
+            return Split(purified, self.data.train.labels[: len(purified)])
+
         return self._classifier(kind, recipe, split, label, seed_name)
 
     @functools.cache  # noqa: B019
     def substitute(self, name: str) -> keras.Model:
-        """A classifier learnt from the answers of target `name` to the attacker's own images."""
+        """A classifier learnt from the answers of target ``name`` to the attacker's own images."""
         recipe = self.substitute_recipe(name)
 
         def make() -> keras.Model:
+            target, training = self.target(name), self.substitute_training()
             seed = reproducibility.derive_seed(self.seed, self.data.name, f"substitute of {name}")
             reproducibility.set_seeds(seed)
-            target, training = self.target(name), self.substitute_training
             model = self._built(recipe["config"], seed)
             label = f"{self.data.name}: substitute of {name}"
             with fitting.progress_bar(training.num_rounds, label, "round") as bar:
@@ -204,17 +202,22 @@ class TrainedModels(Recipes):
         )
 
     def _classifier(
-        self, kind: str, recipe: dict[str, Any], split: Split, label: str, seed_name: str
+        self,
+        kind: str,
+        recipe: dict[str, Any],
+        split: Callable[[], Split],
+        label: str,
+        seed_name: str,
     ) -> keras.Model:
         config: ClassifierConfig = recipe["config"]
         training = config.training
         checkpoint = self.store.checkpoint_path(kind, recipe)
 
         def make() -> keras.Model:
+            chosen = split().take(training.train_limit)
             seed = reproducibility.derive_seed(self.seed, self.data.name, seed_name)
             reproducibility.set_seeds(seed)
             model = self._built(config, seed)
-            chosen = split.take(training.train_limit)
             batches = Batches(chosen.images, chosen.labels, training, seed=seed)
             optimizer = fitting.make_optimizer(training, len(batches))
             if config.adversarial_epsilon is None:
@@ -242,7 +245,7 @@ class TrainedModels(Recipes):
         train: Callable[[], keras.Model],
         checkpoint: Path,
     ) -> keras.Model:
-        """The model of `recipe` from the store, else the zoo if there is one, else trained."""
+        """The model of ``recipe`` from the store, else the zoo if there is one, else trained."""
 
         def make() -> keras.Model:
             model = train()

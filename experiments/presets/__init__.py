@@ -11,15 +11,15 @@ _PROFILES = {"demo": demo, "quick": quick, "paper": paper}
 
 
 def known_profiles() -> tuple[str, ...]:
-    """The names `profile` takes."""
+    """The names ``profile`` takes."""
     return tuple(_PROFILES)
 
 
 def profile(name: str) -> Profile:
-    """The profile called `name`.
+    """The profile called ``name``.
 
     Raises:
-        ValueError: if there is none; the message lists the known ones.
+        ValueError: If there is none; the message lists the known ones.
     """
     if name not in _PROFILES:
         raise ValueError(f"Unknown profile {name!r}. Known: {', '.join(_PROFILES)}.")

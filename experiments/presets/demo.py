@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from experiments.config import (
     ClassifierConfig,
     DatasetConfig,
@@ -11,7 +9,7 @@ from experiments.config import (
     DecisionConfig,
     Profile,
     PurifierConfig,
-    PuVAEPlan,
+    SubstituteConfig,
     TrainingConfig,
 )
 from experiments.presets import shared
@@ -29,9 +27,11 @@ EPSILONS = (0.0, 0.1, 0.2, 0.3)
 def demo() -> Profile:
     """One small data set, every defense, every kind of figure."""
     search = {
-        "binary_search_steps": 2, "max_iterations": 30, "learning_rate": 0.05,
+        "binary_search_steps": 2,
+        "max_iterations": 30,
+        "learning_rate": 0.05,
         "initial_const": 1.0,
-    }  # fmt: skip
+    }
     return Profile(
         name="demo",
         plans={"digits": _plan()},
@@ -39,8 +39,7 @@ def demo() -> Profile:
             **shared.attacks(pgd_steps=10, carlini_wagner=search),
             **shared.targeted_attacks(search),
         },
-        epsilons=EPSILONS,
-        voting_epsilons=(0.1, 0.2),
+        budgets={"axis": EPSILONS, "voting": (0.1, 0.2)},
         cuts=CUTS,
     )
 
@@ -52,52 +51,57 @@ def _plan() -> DatasetPlan:
     voters = tuple(
         ClassifierConfig(architecture=name, width=width, depth=1, training=voter)
         for name, width in (
-            ("resnet_a", 0.5), ("resnet_b", 0.5), ("densenet_a", 0.5), ("wide_resnet_a", 0.125),
+            ("resnet_a", 0.5),
+            ("resnet_b", 0.5),
+            ("densenet_a", 0.5),
+            ("wide_resnet_a", 0.125),
         )
-    )  # fmt: skip
-    puvae, guards = _puvae()
+    )
+    classifier = TrainingConfig(epochs=8, batch_size=64, schedule="cosine")
+    puvaes = shared.puvae_purifiers(
+        colour=False,
+        puvae=TrainingConfig(epochs=30, batch_size=64, schedule="cosine", learning_rate=2e-3),
+        width=0.125,
+        decoder_width=0.5,
+        magnet=TrainingConfig(epochs=20, batch_size=64, learning_rate=1e-2),
+    )
     purifiers = {
         **shared.sfl_purifiers(vae, width=0.125, kl_weight=shared.KL_WEIGHT),
         **_later_purifiers(),
-        **guards,
+        **puvaes,
     }
+    substitutes = shared.densenets(
+        [
+            ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=1, training=voter)
+            for letter in "abc"
+        ]
+    )
     return DatasetPlan(
         dataset=DatasetConfig(name="digits", validation_size=197, test_limit=100),
-        targets=shared.targets(dict.fromkeys("AB", target)),
+        classifiers={
+            **shared.targets(dict.fromkeys("AB", target)),
+            "wide_resnet": ClassifierConfig(
+                architecture="wide_resnet_d", width=0.1, depth=1, training=voter
+            ),
+            **substitutes,
+            **shared.puvae_classifiers(colour=False, training=classifier, width=0.25),
+        },
         purifiers=purifiers,
+        variants=shared.puvae_variants(puvaes["puvae_other_source"], shared.PUVAE_COEFFICIENTS[:1]),
+        retrained=("A", "B", "wide_resnet"),
         voters=voters,
         pools={"defense_cyclegan": shared.cyclegan_pool(voters)},
         decision=DecisionConfig(num_drawn=3, backoff=True),
-        wide_resnet=ClassifierConfig(
-            architecture="wide_resnet_d", width=0.1, depth=1, training=voter
-        ),
-        unpublished=tuple(n for n in shared.UNPUBLISHED if n not in shared.LARGE),
-        substitutes=tuple(
-            ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=1, training=voter)
-            for letter in "abc"
+        transferred=tuple(substitutes),
+        substitute=SubstituteConfig(
+            classifier=ClassifierConfig(architecture="puvae_e", training=classifier),
+            arguments={"num_rounds": 4},
         ),
         attacked_through=dict.fromkeys(purifiers, 40),
-        puvae=puvae,
+        attacked_draws=2,
         compared=("magnet",),
-    )
-
-
-def _puvae() -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
-    """The PuVAE paper's experiments, and the purifiers that only it has."""
-    plan = shared.puvae_plan(
-        colour=False,
-        classifier=TrainingConfig(epochs=8, batch_size=64, schedule="cosine"),
-        width=0.25,
-        substitute_training={"num_rounds": 4},
-        num_draws=2,
         searches=(1, 4, 16),
         timed_search=(4, 50),
-    )
-    plan = dataclasses.replace(plan, coefficients=plan.coefficients[::2])
-    guard = TrainingConfig(epochs=30, batch_size=64, schedule="cosine", learning_rate=2e-3)
-    magnet = TrainingConfig(epochs=20, batch_size=64, learning_rate=1e-2)
-    return plan, shared.puvae_purifiers(
-        plan, puvae=guard, width=0.125, decoder_width=0.5, magnet=magnet
     )
 
 

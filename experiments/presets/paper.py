@@ -13,15 +13,31 @@ from experiments.config import (
     DecisionConfig,
     Profile,
     PurifierConfig,
-    PuVAEPlan,
+    SubstituteConfig,
     TrainingConfig,
 )
 from experiments.presets import shared
-from models.registry import PRINTED_TRAINING, VOTERS
 
 GENERATOR_STEPS = 200_000
 """Updates of Defense-GAN's generator, in the public codes for either kind of image."""
 CRITIC_STEPS = 5
+PRINTED_TRAINING = {
+    "resnet_a": (50, 128),
+    "resnet_b": (50, 128),
+    "resnet_c": (100, 128),
+    "resnet_d": (100, 128),
+    "densenet_a": (100, 128),
+    "densenet_b": (100, 128),
+    "densenet_c": (100, 128),
+    "densenet_d": (80, 256),
+    "wide_resnet_a": (80, 128),
+    "wide_resnet_b": (80, 128),
+    "wide_resnet_c": (80, 256),
+    "wide_resnet_d": (80, 256),
+}
+"""Voter -> epochs and batch size as printed in Tables B.2 to B.4 of the dissertation."""
+ATTACKED_DRAWS = 10
+"""Draws that a gradient through a random purifier averages over."""
 
 
 def paper() -> Profile:
@@ -43,8 +59,11 @@ def paper() -> Profile:
             "cifar10": _plan("cifar10", colour, 100, 45_000),
         },
         attacks={**attacks, **shared.targeted_attacks({"max_iterations": 100})},
-        epsilons=shared.FULL_EPSILONS,
-        voting_epsilons=(0.03, 0.06, 0.09, 0.12, 0.15),
+        budgets={
+            "axis": shared.FULL_EPSILONS,
+            "voting": (0.03, 0.06, 0.09, 0.12, 0.15),
+        },
+        bears="full width",
         num_draws=3,
         cuts="Profile paper: the papers' networks, 12 voters and all 10,000 test images.",
     )
@@ -58,8 +77,7 @@ def _voters() -> tuple[ClassifierConfig, ...]:
         "wide_resnet": ((0.30, 0.60, 0.80), (0.2, 0.04, 0.008)),
     }
     voters = []
-    for name in VOTERS:
-        epochs, batch_size = PRINTED_TRAINING[name]
+    for name, (epochs, batch_size) in PRINTED_TRAINING.items():
         milestones, decays = schedules[name.rsplit("_", 1)[0]]
         training = TrainingConfig(
             epochs=epochs,
@@ -80,56 +98,71 @@ def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: i
     vae = TrainingConfig(epochs=vae_epochs, schedule="cosine", global_clipnorm=5.0)
     voters = {voter.architecture: voter for voter in _voters()}
     wide_resnet = voters["wide_resnet_d"]
-    puvae, guards = _puvae(colour=name == "cifar10")
+    colour = name == "cifar10"
+    purifiers = {
+        **shared.sfl_purifiers(vae, width=1.0, kl_weight=shared.KL_WEIGHT),
+        **_later_purifiers(training_images, colour=colour),
+        **_puvae_purifiers(colour=colour),
+    }
+    substitutes = shared.densenets([voters[f"densenet_{letter}"] for letter in "abc"])
     return DatasetPlan(
         dataset=DatasetConfig(name=name),
-        targets=shared.targets(dict.fromkeys("ABC", target)),
-        purifiers={
-            **shared.sfl_purifiers(vae, width=1.0, kl_weight=shared.KL_WEIGHT),
-            **_later_purifiers(training_images, colour=name == "cifar10"),
-            **guards,
+        classifiers={
+            **shared.targets(dict.fromkeys("ABC", target)),
+            "wide_resnet": dataclasses.replace(
+                wide_resnet, training=dataclasses.replace(wide_resnet.training, batch_size=128)
+            ),
+            **substitutes,
+            **_puvae_classifiers(colour=colour),
         },
+        purifiers=purifiers,
+        variants=shared.kl_variants(purifiers["sfl_vae"], vae),
+        retrained=("A", "B", "C", "wide_resnet"),
         voters=tuple(voters.values()),
         pools={"defense_cyclegan": shared.cyclegan_pool(tuple(voters.values()))},
         decision=DecisionConfig(num_drawn=7),
-        sweep=shared.SWEEP_WEIGHTS,
-        sweep_training=vae,
-        wide_resnet=dataclasses.replace(
-            wide_resnet, training=dataclasses.replace(wide_resnet.training, batch_size=128)
-        ),
-        unpublished=shared.UNPUBLISHED,
-        substitutes=tuple(voters[f"densenet_{letter}"] for letter in "abc"),
-        puvae=puvae,
+        transferred=tuple(substitutes),
+        substitute=_substitute(colour=colour),
+        unpublished=(*shared.UNPUBLISHED, *shared.VARIANTS),
+        attacked_draws=ATTACKED_DRAWS,
     )
 
 
 def _mnist() -> DatasetPlan:
     """The PuVAE paper's alone; the dissertation does not use MNIST."""
-    puvae, guards = _puvae(colour=False)
+    purifiers = {
+        "defense_gan": _defense_gan(50_000, colour=False),
+        **_puvae_purifiers(colour=False),
+    }
     return DatasetPlan(
         dataset=DatasetConfig(name="mnist", validation_size=10_000),
-        targets={},
-        purifiers={"defense_gan": _defense_gan(50_000, colour=False), **guards},
-        voters=(),
-        decision=DecisionConfig(),
-        unpublished=shared.UNPUBLISHED,
-        puvae=puvae,
-    )
-
-
-def _puvae(*, colour: bool) -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
-    """The PuVAE paper's experiments, and the purifiers that only it has."""
-    plan = shared.puvae_plan(
-        colour=colour,
-        classifier=TrainingConfig(epochs=40 if colour else 20),
-        width=1.0,
-        num_draws=10,
+        classifiers=_puvae_classifiers(colour=False),
+        purifiers=purifiers,
+        variants=shared.puvae_variants(purifiers["puvae_other_source"]),
+        substitute=_substitute(colour=False),
+        unpublished=(*shared.UNPUBLISHED, *shared.VARIANTS),
+        attacked_draws=ATTACKED_DRAWS,
         searches=(1, 2, 5, 10, 20, 50, 100, 200),
     )
-    guard = TrainingConfig(epochs=100 if colour else 50)
-    magnet = TrainingConfig(epochs=100, batch_size=256)
-    return plan, shared.puvae_purifiers(
-        plan, puvae=guard, width=1.0, decoder_width=1.0, magnet=magnet
+
+
+def _puvae_classifiers(*, colour: bool) -> dict[str, ClassifierConfig]:
+    training = TrainingConfig(epochs=40 if colour else 20)
+    return shared.puvae_classifiers(colour=colour, training=training, width=1.0)
+
+
+def _substitute(*, colour: bool) -> SubstituteConfig:
+    training = TrainingConfig(epochs=40 if colour else 20)
+    return SubstituteConfig(classifier=ClassifierConfig(architecture="puvae_e", training=training))
+
+
+def _puvae_purifiers(*, colour: bool) -> dict[str, PurifierConfig]:
+    return shared.puvae_purifiers(
+        colour=colour,
+        puvae=TrainingConfig(epochs=100 if colour else 50),
+        width=1.0,
+        decoder_width=1.0,
+        magnet=TrainingConfig(epochs=100, batch_size=256),
     )
 
 

@@ -12,7 +12,7 @@ from experiments.config import (
     DecisionConfig,
     Profile,
     PurifierConfig,
-    PuVAEPlan,
+    SubstituteConfig,
     TrainingConfig,
 )
 from experiments.presets import shared
@@ -36,6 +36,7 @@ UNPUBLISHED = (
     ),
     *(f"target_puvae_{letter}" for letter in "ac"),
     *(f"target_puvae_{letter}_adversarial" for letter in "abcd"),
+    *shared.VARIANTS,
 )
 """What the zoo leaves out: it holds each purifier, the voters of SFL-VAE and the classifier that
 the published PuVAE defends."""
@@ -43,6 +44,8 @@ HEAVY_TARGETS = tuple(f"target_{name}" for name in "ABC")
 """Of Fashion-MNIST, left out too: they are ten times the size of CIFAR-10's."""
 ATTACKED_THROUGH = {"defense_gan": 100, "puvae": 500}
 """How many images are attacked end to end where a gradient costs much."""
+ATTACKED_DRAWS = 4
+"""Draws that a gradient through a random purifier averages over."""
 
 
 def quick() -> Profile:
@@ -69,18 +72,17 @@ def quick() -> Profile:
             "fashion_mnist": _plan(
                 "fashion_mnist", grey, vae_width=0.25, voter_epochs=4, validation_size=6_000
             ),
-            "cifar10": dataclasses.replace(
-                _plan("cifar10", colour, vae_width=0.5, voter_epochs=5, validation_size=5_000),
-                sweep=shared.SWEEP_WEIGHTS,
+            "cifar10": _plan(
+                "cifar10", colour, vae_width=0.5, voter_epochs=5, validation_size=5_000
             ),
         },
         attacks={
             **shared.attacks(pgd_steps=20, carlini_wagner={**search, "max_iterations": 50}),
             **shared.targeted_attacks({**search, "max_iterations": 100}),
         },
-        epsilons=shared.REDUCED_EPSILONS,
-        voting_epsilons=(0.05, 0.10, 0.15),
+        budgets={"axis": shared.REDUCED_EPSILONS, "voting": (0.05, 0.10, 0.15)},
         cuts=CUTS,
+        bears="any size",
     )
 
 
@@ -103,70 +105,89 @@ def _plan(
     )
     clean = dataclasses.replace(voter, epochs=2 * voter_epochs)
     voters = shared.small_voters(voter)
-    puvae, guards = _puvae(colour=name == "cifar10")
+    colour = name == "cifar10"
+    purifiers = {
+        **shared.sfl_purifiers(vae, width=vae_width, kl_weight=shared.KL_WEIGHT),
+        **_later_purifiers(colour=colour),
+        **_puvae_purifiers(colour=colour),
+    }
+    substitutes = shared.densenets(
+        [
+            ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=2, training=clean)
+            for letter in "abc"
+        ]
+    )
+    sweep = dataclasses.replace(vae, epochs=8, batch_size=128, train_limit=10_000)
     return DatasetPlan(
         dataset=DatasetConfig(name=name, validation_size=validation_size, test_limit=1_000),
-        targets=shared.targets(targets),
-        purifiers={
-            **shared.sfl_purifiers(vae, width=vae_width, kl_weight=shared.KL_WEIGHT),
-            **_later_purifiers(colour=name == "cifar10"),
-            **guards,
+        classifiers={
+            **shared.targets(targets),
+            "wide_resnet": ClassifierConfig(
+                architecture="wide_resnet_d", width=0.2, depth=1, training=clean
+            ),
+            **substitutes,
+            **_puvae_classifiers(colour=colour),
         },
+        purifiers=purifiers,
+        variants=shared.kl_variants(purifiers["sfl_vae"], sweep) if colour else {},
+        retrained=("A", "B", "C", "wide_resnet"),
         voters=voters,
         pools={"defense_cyclegan": shared.cyclegan_pool(voters)},
         decision=DecisionConfig(num_drawn=3, backoff=True, table_limit=10_000),
-        sweep_training=dataclasses.replace(vae, epochs=8, batch_size=128, train_limit=10_000),
-        wide_resnet=ClassifierConfig(
-            architecture="wide_resnet_d", width=0.2, depth=1, training=clean
-        ),
-        unpublished=UNPUBLISHED if name == "cifar10" else (*UNPUBLISHED, *HEAVY_TARGETS),
-        substitutes=tuple(
-            ClassifierConfig(architecture=f"densenet_{letter}", width=0.5, depth=2, training=clean)
-            for letter in "abc"
-        ),
+        transferred=tuple(substitutes),
+        substitute=_substitute(colour=colour),
         retraining_limit=voter.train_limit,
+        unpublished=UNPUBLISHED if colour else (*UNPUBLISHED, *HEAVY_TARGETS),
         attacked_through=ATTACKED_THROUGH,
-        puvae=puvae,
+        attacked_draws=ATTACKED_DRAWS,
     )
 
 
 def _mnist() -> DatasetPlan:
     """The PuVAE paper's alone; the dissertation does not use MNIST."""
-    puvae, guards = _puvae(colour=False)
+    purifiers = {"defense_gan": _defense_gan(), **_puvae_purifiers(colour=False)}
     return DatasetPlan(
         dataset=DatasetConfig(name="mnist", validation_size=10_000, test_limit=1_000),
-        targets={},
-        purifiers={"defense_gan": _defense_gan(), **guards},
-        voters=(),
-        decision=DecisionConfig(),
+        classifiers=_puvae_classifiers(colour=False),
+        purifiers=purifiers,
+        variants=shared.puvae_variants(purifiers["puvae_other_source"]),
+        substitute=_substitute(colour=False),
         unpublished=UNPUBLISHED,
         attacked_through=ATTACKED_THROUGH,
-        puvae=puvae,
+        attacked_draws=ATTACKED_DRAWS,
+        searches=(1, 2, 4, 8, 16, 32),
     )
 
 
-def _puvae(*, colour: bool) -> tuple[PuVAEPlan, dict[str, PurifierConfig]]:
-    """The PuVAE paper's experiments, and the purifiers that only it has."""
-    classifier = TrainingConfig(
+def _puvae_training(*, colour: bool) -> TrainingConfig:
+    return TrainingConfig(
         epochs=10 if colour else 6,
         schedule="cosine",
         train_limit=20_000,
         augmentation=("flip",) if colour else (),
     )
-    plan = shared.puvae_plan(
+
+
+def _puvae_classifiers(*, colour: bool) -> dict[str, ClassifierConfig]:
+    return shared.puvae_classifiers(
+        colour=colour, training=_puvae_training(colour=colour), width=0.25 if colour else 0.5
+    )
+
+
+def _substitute(*, colour: bool) -> SubstituteConfig:
+    training = _puvae_training(colour=colour)
+    return SubstituteConfig(classifier=ClassifierConfig(architecture="puvae_e", training=training))
+
+
+def _puvae_purifiers(*, colour: bool) -> dict[str, PurifierConfig]:
+    return shared.puvae_purifiers(
         colour=colour,
-        classifier=classifier,
-        width=0.25 if colour else 0.5,
-        num_draws=4,
-        searches=(1, 2, 4, 8, 16, 32),
-        timed_search=(20, 200),
-    )
-    guard = TrainingConfig(
-        epochs=12, batch_size=64, learning_rate=2e-3, train_limit=20_000, schedule="cosine"
-    )
-    magnet = TrainingConfig(epochs=20, batch_size=256, train_limit=20_000, learning_rate=5e-3)
-    return plan, shared.puvae_purifiers(
-        plan, puvae=guard, width=0.25, decoder_width=0.5, magnet=magnet
+        puvae=TrainingConfig(
+            epochs=12, batch_size=64, learning_rate=2e-3, train_limit=20_000, schedule="cosine"
+        ),
+        width=0.25,
+        decoder_width=0.5,
+        magnet=TrainingConfig(epochs=20, batch_size=256, train_limit=20_000, learning_rate=5e-3),
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from experiments.config import (
+    ADVERSARIAL,
     AttackConfig,
     AttackedCopies,
     ClassifierConfig,
     PurifierConfig,
-    PuVAEPlan,
     TrainingConfig,
 )
 
@@ -19,27 +18,33 @@ FULL_EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.30
 REDUCED_EPSILONS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30)
 SWEEP_WEIGHTS = (1.0, 0.1, 0.03, 0.01, 0.003)
 KL_WEIGHT = 0.01
-PUVAE_COEFFICIENTS = ((0.1, 0.01, 10.0), (0.1, 0.1, 10.0), (0.01, 0.1, 10.0))
-"""Weights of reconstruction, divergence and cross-entropy: the divergence below the
-reconstruction, level with it, and the printed ratio of ten. The paper prints the last alone."""
+PUVAE_COEFFICIENTS = ((0.1, 0.01, 10.0), (0.1, 0.1, 10.0))
+"""Weights of reconstruction, divergence and cross-entropy beside the printed (0.01, 0.1, 10): the
+divergence below the reconstruction, and level with it. The paper prints its own triple alone."""
 ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range(1, 5)))
 """Purifiers that are made for one figure each."""
+VARIANTS = (
+    *(f"puvae_{weights[0]:g}_{weights[1]:g}_{weights[2]:g}" for weights in PUVAE_COEFFICIENTS),
+    *(f"sfl_vae_kl_weight_{weight:g}" for weight in SWEEP_WEIGHTS),
+)
+"""Purifiers with other weights of their losses, each made for one figure."""
 LARGE = ("non_vqunet", "vqunet_literal", "puvae_other_source")
 """Purifiers beside a published one that are small enough for the zoo in the demo alone."""
 UNPUBLISHED = (
     *ABLATIONS,
     *(f"defense_vae_retrained_{target}" for target in "ABC"),
     *(f"vqunet_retrained_{target}" for target in "ABC"),
+    *(f"substitute_of_puvae_{letter}" for letter in "abcd"),
     *LARGE,
 )
 """What the zoo leaves out; retrained copies of full-sized targets would be most of its weight."""
 
 
 def targets(training: Mapping[str, TrainingConfig]) -> dict[str, ClassifierConfig]:
-    """The dissertation's targets at full size.
+    """The dissertation's targets A, B and C at full size.
 
     Args:
-        training: how each of them, A, B or C, is trained.
+        training: How each of them, A, B or C, is trained.
     """
     return {
         name: ClassifierConfig(architecture=name, training=config)
@@ -57,6 +62,13 @@ def sfl_purifiers(
         )
         for name in ("sfl_vae", "non_sfl_vae")
     }
+
+
+def densenets(
+    configs: Sequence[ClassifierConfig],
+) -> dict[str, ClassifierConfig]:
+    """The DenseNets whose adversarial images chapter 5 transfers, by the name rows carry."""
+    return {f"substitute_{index}": config for index, config in enumerate(configs)}
 
 
 def small_voters(training: TrainingConfig) -> tuple[ClassifierConfig, ...]:
@@ -95,45 +107,51 @@ def targeted_attacks(carlini_wagner: Mapping[str, float | int]) -> dict[str, Att
         "carlini_wagner": dict(carlini_wagner),
     }
     return {
-        f"targeted_{name}": AttackConfig(name=name, hyperparameters=numbers, targeted=True)
+        f"targeted_{name}": AttackConfig(
+            name=name,
+            hyperparameters=numbers,
+            targeted=True,
+            bounded=name != "carlini_wagner",
+        )
         for name, numbers in hyperparameters.items()
     }
 
 
-def puvae_plan(
-    *, colour: bool, classifier: TrainingConfig, width: float, **sizes: Any
-) -> PuVAEPlan:
-    """The experiments of the PuVAE paper on one kind of images.
+def targeted_epsilon(*, colour: bool) -> float:
+    """The budget of the PuVAE paper's attacks and of its adversarial training."""
+    return 0.06 if colour else 0.3
+
+
+def puvae_classifiers(
+    *, colour: bool, training: TrainingConfig, width: float
+) -> dict[str, ClassifierConfig]:
+    """The two classifiers of the PuVAE paper on one kind of images, each also trained on FGSM.
 
     Args:
-        colour: whether the images are those of CIFAR-10.
-        classifier: how the two classifiers are trained.
-        width: factor on their hidden channel counts.
-        **sizes: what else `PuVAEPlan` takes.
+        colour: Whether the images are those of CIFAR-10.
+        training: How they are trained.
+        width: Factor on their hidden channel counts.
     """
-    names = ("puvae_c", "puvae_d") if colour else ("puvae_a", "puvae_b")
-    return PuVAEPlan(
-        classifiers={
-            name: ClassifierConfig(architecture=name, width=width, training=classifier)
-            for name in names
-        },
-        epsilon=0.06 if colour else 0.3,
-        substitute=ClassifierConfig(architecture="puvae_e", training=classifier),
-        coefficients=PUVAE_COEFFICIENTS,
-        **sizes,
-    )
+    found = {}
+    for name in ("puvae_c", "puvae_d") if colour else ("puvae_a", "puvae_b"):
+        config = ClassifierConfig(architecture=name, width=width, training=training)
+        found[name] = config
+        found[f"{name}{ADVERSARIAL}"] = dataclasses.replace(
+            config, adversarial_epsilon=targeted_epsilon(colour=colour)
+        )
+    return found
 
 
 def puvae_purifiers(
-    plan: PuVAEPlan,
     *,
+    colour: bool,
     puvae: TrainingConfig,
     width: float,
     decoder_width: float,
     magnet: TrainingConfig,
 ) -> dict[str, PurifierConfig]:
     """MagNet, and one PuVAE for each classifier as its source; "puvae" has the first."""
-    first, second = plan.classifiers
+    first, second = ("puvae_c", "puvae_d") if colour else ("puvae_a", "puvae_b")
     arguments = {"kl_reduction": "mean", "decoder_width": decoder_width}
     return {
         "magnet": PurifierConfig(name="magnet", training=magnet),
@@ -143,6 +161,43 @@ def puvae_purifiers(
             )
             for key, source in (("puvae", first), ("puvae_other_source", second))
         },
+    }
+
+
+def puvae_variants(
+    base: PurifierConfig,
+    coefficients: Sequence[tuple[float, float, float]] = PUVAE_COEFFICIENTS,
+) -> dict[str, PurifierConfig]:
+    """The PuVAEs of Figure 7, which differ from ``base`` in the weights of their losses.
+
+    Args:
+        base: The PuVAE with the published weights.
+        coefficients: Weights of reconstruction, divergence and cross-entropy.
+    """
+    found = {}
+    for reconstruction, kl, cross_entropy in coefficients:
+        weights = {
+            "reconstruction_weight": reconstruction,
+            "kl_weight": kl,
+            "cross_entropy_weight": cross_entropy,
+        }
+        name = f"puvae_{reconstruction:g}_{kl:g}_{cross_entropy:g}"
+        found[name] = dataclasses.replace(base, arguments={**base.arguments, **weights})
+    return found
+
+
+def kl_variants(base: PurifierConfig, training: TrainingConfig) -> dict[str, PurifierConfig]:
+    """The SFL-VAEs of the sweep over the weight of the divergence, which is not printed.
+
+    Args:
+        base: SFL-VAE.
+        training: How each run of the sweep is trained.
+    """
+    return {
+        f"{base.name}_kl_weight_{weight:g}": dataclasses.replace(
+            base, training=training, arguments={**base.arguments, "kl_weight": weight}
+        )
+        for weight in SWEEP_WEIGHTS
     }
 
 

@@ -1,0 +1,368 @@
+"""Attacked test images under each threat model, made once and kept.
+
+A ``Scenario`` says what the attacker does. Its set is stored under the hash of everything that it
+depends on and serves every defense that faces it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from attacks.attack import Attack
+from attacks.registry import get_attack
+from attacks.threat_models import ThreatModel, attack_mixed, attack_random_member
+from defenses.defended_classifier import DefendedClassifier
+from defenses.registry import get_purifier
+from experiments import fitting, reproducibility
+from experiments.config import AttackConfig, Profile
+from experiments.datasets import Split
+from experiments.training import TrainedModels
+
+BATCH_SIZE = 125
+UNBOUNDED = 1.0
+"""The epsilon that rows carry where an attack has no budget: only the range [0, 1] bounds it."""
+SURROGATES = {"argmin": False, "softmin": True}
+"""How an adaptive attacker treats a purifier's choice among candidates -> whether as a mixture."""
+Epsilons = list[float | None]
+Crafted = dict[float | None, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Test images as an attacker hands them over.
+
+    Args:
+        threat: A name of ``ThreatModel``; ``"none"`` for clean images.
+        attack: A name of the profile's attacks; ``"none"`` for clean images.
+        epsilon: The budget; ``UNBOUNDED`` for the perturbations that an attack without one finds.
+        targets: The classifiers that it is aimed at; several only where one set serves them all.
+        through: The purifier that it is led through, by its key in the plan.
+        surrogate: One of ``SURROGATES``; ``None`` for a purifier that chooses nothing.
+        num_draws: Draws of the purifier that each gradient averages over.
+
+    Raises:
+        ValueError: If the threat model or the surrogate is unknown, or if clean images are said to
+            be attacked.
+    """
+
+    threat: str = "none"
+    attack: str = "none"
+    epsilon: float = 0.0
+    targets: tuple[str, ...] = ()
+    through: str | None = None
+    surrogate: str | None = None
+    num_draws: int = 1
+
+    def __post_init__(self) -> None:
+        for noun, name, known in (
+            ("threat model", self.threat, ("none", *ThreatModel)),
+            ("surrogate", self.surrogate, (None, *SURROGATES)),
+        ):
+            if name not in known:
+                raise ValueError(
+                    f"Unknown {noun} {name!r}. Known: {', '.join(filter(None, known))}."
+                )
+        clean = (self.threat == "none", self.attack == "none", self.epsilon == 0)
+        if any(clean) != all(clean):
+            raise ValueError(
+                "Expected clean images to have the threat model 'none', the attack 'none' and "
+                f"epsilon 0, and attacked ones to have all three, received {self}."
+            )
+
+
+class AttackedSets:
+    """The attacked test images of one data set under one profile.
+
+    Args:
+        profile: Attacks and epsilons.
+        models: What is attacked, and the store that keeps the sets.
+    """
+
+    def __init__(self, profile: Profile, models: TrainedModels) -> None:
+        self.profile, self.models = profile, models
+        self.plan, self.data, self.seed = models.plan, models.data, models.seed
+        self.image_hash = reproducibility.array_hash(self.data.test.images, self.data.test.labels)
+
+    # -- what a row says of an attack -----------------------------------------------------------
+
+    def attack_config(self, name: str) -> AttackConfig:
+        """How this profile runs the attack called ``name``.
+
+        Raises:
+            ValueError: If there is none; the message lists the known ones.
+        """
+        if name not in self.profile.attacks:
+            raise ValueError(f"Unknown attack {name!r}. Known: {', '.join(self.profile.attacks)}.")
+        return self.profile.attacks[name]
+
+    def attack(self, name: str) -> Attack:
+        """The attack called ``name`` in this profile."""
+        config = self.attack_config(name)
+        return get_attack(config.name, **config.hyperparameters)
+
+    def attack_recipe(self, name: str) -> dict[str, Any] | None:
+        """What the hash of a set and of its rows knows of an attack; ``None`` for clean images."""
+        if name == "none":
+            return None
+        targeted = {"targeted": True} if self.attack_config(name).targeted else {}
+        return {**self.attack(name).config(), **targeted}
+
+    def norm(self, scenario: Scenario) -> str:
+        """The norm in which the budget of a scenario is measured; empty for clean images.
+
+        A perturbation found without a budget is the smallest in L2.
+        """
+        if scenario.attack == "none":
+            return ""
+        return "l2" if scenario.epsilon == UNBOUNDED else self.attack(scenario.attack).norm
+
+    def recipe(self, scenario: Scenario) -> dict[str, Any]:
+        """What the images of a scenario depend on beside the attack and the test images."""
+        if scenario.attack == "none":
+            return {}
+        models, limit = self.models, self.limit(scenario)
+        targets = [models.target_recipe(name) for name in scenario.targets]
+        if scenario.threat == ThreatModel.FRAMEWORK:
+            members = self._member_recipes(scenario)
+            return {"members": members, **({"attacked_through": limit} if limit else {})}
+        if scenario.threat == ThreatModel.MIXED:
+            transferred = [models.target_recipe(name) for name in self.plan.transferred]
+            return {"attacked": [*targets, *transferred]}
+        if scenario.threat == ThreatModel.TRANSFER:
+            return {"substitute": models.substitute_recipe(scenario.targets[0])}
+        if scenario.threat == ThreatModel.ADAPTIVE and scenario.through is not None:
+            return {
+                "through": models.purifier_recipe(scenario.through),
+                "num_draws_attacked": scenario.num_draws,
+                "soft_min_temperature": self.plan.soft_min_temperature,
+                "attacked_through": limit,
+            }
+        return {"attacked": targets}
+
+    def limit(self, scenario: Scenario) -> int | None:
+        """How many of the test images are attacked, ``None`` for all."""
+        return self.plan.attacked_through.get(scenario.through or "")
+
+    # -- the images -----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def goal_labels(self) -> np.ndarray:
+        """For each test image the wrong label that a targeted attack leads to, ``(n,)``.
+
+        Drawn once, uniformly among the wrong ones, so that every attack has the same goal.
+
+        **Reference**: PuVAE, eqs. 1 to 3, which do not say how the target is chosen.
+        """
+        labels, num_classes = self.data.test.labels, self.data.num_classes
+        seed = reproducibility.derive_seed(self.seed, self.data.name, "goal labels")
+        steps = np.random.default_rng(seed).integers(1, num_classes, size=len(labels))
+        return (labels + steps) % num_classes
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019  one object lives as long as a run
+    def images(self, scenario: Scenario) -> np.ndarray:
+        """The images of a scenario, made if they are not stored.
+
+        Args:
+            scenario: What the attacker does.
+
+        Returns:
+            ``(n, height, width, channels)`` float32 in [0, 1]: the test images, or as many of
+            them as the plan attacks through the purifier.
+        """
+        test = self.data.test.take(self.limit(scenario))
+        if scenario.attack == "none":
+            return test.images
+        if scenario.threat == ThreatModel.FRAMEWORK:
+            return self._through_members(scenario, test)
+        if scenario.threat == ThreatModel.MIXED:
+            return self._half_transferred(scenario, test)
+        return self._on_one_model(scenario, test)
+
+    def _on_one_model(self, scenario: Scenario, test: Split) -> np.ndarray:
+        """Images attacked on the target, on a substitute of it, or end to end."""
+        (target,) = scenario.targets
+        known: dict[str, Any] = {}
+        if scenario.threat == ThreatModel.TRANSFER:
+            victim, where = self.models.substitute(target), f"a substitute of {target}"
+        elif scenario.threat == ThreatModel.ADAPTIVE:
+            surrogate = self._surrogate(scenario)
+            victim = self.end_to_end(scenario.through, target, surrogate, scenario.num_draws)
+            where = f"{target} through {scenario.through or 'nothing'}"
+            known = {"surrogate": dict(surrogate), "num_draws": scenario.num_draws}
+        else:
+            victim, where = self.models.target(target), target
+        targeted = self.attack_config(scenario.attack).targeted
+
+        def craft(attack: Attack, epsilons: Epsilons, options: dict[str, Any]) -> Crafted:
+            goals = self.goal_labels[: len(test)] if targeted else None
+            return attack.curve(
+                victim, test.images, test.labels, epsilons, target_labels=goals, **options
+            )
+
+        recipe = {"target": reproducibility.weights_hash(victim), **known}
+        return self._stored(scenario, recipe, where, craft, len(test))
+
+    def _through_members(self, scenario: Scenario, test: Split) -> np.ndarray:
+        """Images attacked through the purifier; behind it a voter drawn at random for each image.
+
+        **Reference**: dissertation, 3.4.4. A purifier without a pool is attacked with the
+        classifier that it is deployed with.
+        """
+        key, target = scenario.through or "", self._deployed(scenario)
+        behind = self._behind(key, target)
+        model = self.models.purifier(key)
+        recipe = {"members": [reproducibility.weights_hash(m) for m in (model, *behind)]}
+
+        def craft(attack: Attack, epsilons: Epsilons, options: dict[str, Any]) -> Crafted:
+            members = self._members(key, target)
+            sets, _ = attack_random_member(
+                attack, members, test.images, test.labels, epsilons, **options
+            )
+            return sets
+
+        where = f"{target or 'the pool'} through {key}"
+        return self._stored(scenario, recipe, where, craft, len(test))
+
+    def _half_transferred(self, scenario: Scenario, test: Split) -> np.ndarray:
+        """Images of which half are attacked on the target, half transferred from others.
+
+        **Reference**: dissertation, 5.4.1.
+        """
+        (target,) = scenario.targets
+        model = self.models.target(target)
+        substitutes = [self.models.target(name) for name in self.plan.transferred]
+        recipe = {"members": [reproducibility.weights_hash(m) for m in (model, *substitutes)]}
+
+        def craft(attack: Attack, epsilons: Epsilons, options: dict[str, Any]) -> Crafted:
+            sets, _ = attack_mixed(
+                attack, model, substitutes, test.images, test.labels, epsilons, **options
+            )
+            return sets
+
+        where = f"{target} and {len(substitutes)} substitutes"
+        return self._stored(scenario, recipe, where, craft, len(test))
+
+    def _stored(
+        self,
+        scenario: Scenario,
+        recipe: dict[str, Any],
+        where: str,
+        craft: Callable[[Attack, Epsilons, dict[str, Any]], Crafted],
+        total: int,
+    ) -> np.ndarray:
+        """The stored set of one epsilon; an attack that has no epsilon is run for all at once."""
+        attack, epsilon = self.attack(scenario.attack), scenario.epsilon
+        unbounded = attack.allows_native_epsilon and epsilon == UNBOUNDED
+        whole_axis = attack.allows_native_epsilon and not unbounded
+        epsilons: Epsilons = [None if unbounded else epsilon]
+        if whole_axis:
+            epsilons = [e for e in self._axis_of(epsilon) if e > 0]
+        seed = reproducibility.derive_seed(
+            self.seed, self.data.name, scenario.threat, scenario.attack, repr(epsilons)
+        )
+        limit = self.limit(scenario)
+        recipe = {
+            **recipe,
+            **({"limit": limit} if limit else {}),
+            "attack": self.attack_recipe(scenario.attack),
+            "epsilons": epsilons,
+            "images": self.image_hash,
+            "threat_model": scenario.threat,
+            "seed": seed,
+            "batch_size": BATCH_SIZE,
+        }
+
+        def make() -> dict[str, np.ndarray]:
+            reproducibility.set_seeds(seed)
+            reach = "all epsilons" if whole_axis else f"epsilon {epsilon:g}"
+            label = f"{self.data.name}: {scenario.attack} on {where}, {reach}"
+            with fitting.progress_bar(total, label, "image") as bar:
+                options = {
+                    "seed": seed,
+                    "batch_size": BATCH_SIZE,
+                    "progress": lambda done: bar.update(done - bar.n),
+                }
+                made = craft(attack, epsilons, options)
+            return {f"epsilon_{UNBOUNDED if e is None else e:g}": x for e, x in made.items()}
+
+        return self.models.store.arrays("attacked_sets", recipe, make)[f"epsilon_{epsilon:g}"]
+
+    def _axis_of(self, epsilon: float) -> Sequence[float]:
+        """The profile's set of budgets that an epsilon belongs to: one search serves them all."""
+        holding = [budgets for budgets in self.profile.budgets.values() if epsilon in budgets]
+        return max(holding, key=len, default=(epsilon,))
+
+    # -- what is attacked -----------------------------------------------------------------------
+    # Each is built once for a run: the same networks in a second model would be traced anew.
+
+    @functools.cache  # noqa: B019
+    def end_to_end(
+        self,
+        purifier: str | None,
+        target: str,
+        surrogate: tuple[tuple[str, Any], ...] = (),
+        num_draws: int = 1,
+    ) -> keras.Model:
+        """A target behind a purifier as one model, for an attacker who knows both.
+
+        Args:
+            purifier: Its key in the plan; ``None`` gives the target alone.
+            target: Its name.
+            surrogate: Arguments of the purifier's ``attack_surrogate``, as sorted items.
+            num_draws: Draws of the purifier that each gradient averages over.
+
+        Returns:
+            Images to logits.
+        """
+        classifier = self.models.target(target)
+        if purifier is None:
+            return classifier
+        attacked = self.models.purifier(purifier).attack_surrogate(**dict(surrogate))
+        return DefendedClassifier(
+            attacked,
+            [classifier],
+            identity_gradient=not attacked.differentiable,
+            num_draws=num_draws,
+        )
+
+    def _surrogate(self, scenario: Scenario) -> tuple[tuple[str, Any], ...]:
+        if scenario.surrogate is None:
+            return ()
+        temperature = self.plan.soft_min_temperature if SURROGATES[scenario.surrogate] else None
+        return (("soft_min_temperature", temperature),)
+
+    def _deployed(self, scenario: Scenario) -> str | None:
+        """The target that a purifier without a pool is deployed with; ``None`` for a pool."""
+        pooled = get_purifier(self.plan.purifier(scenario.through or "").name).pooled
+        return None if pooled else scenario.targets[0]
+
+    def _member_recipes(self, scenario: Scenario) -> list[dict[str, Any]]:
+        """The recipes of what is attacked: the purifier and the classifiers behind it."""
+        models, key, target = self.models, scenario.through or "", self._deployed(scenario)
+        if target is None:
+            return models.pool_recipes(key)
+        if get_purifier(self.plan.purifier(key).name).retrains_classifier:
+            return [models.retrained_recipe(key, target)]
+        return [models.purifier_recipe(key), models.target_recipe(target)]
+
+    def _behind(self, purifier: str, target: str | None) -> list[keras.Model]:
+        """The classifiers behind a purifier: the pool, or the one it is deployed with."""
+        if target is None:
+            return self.models.voters(purifier)
+        if get_purifier(self.plan.purifiers[purifier].name).retrains_classifier:
+            return [self.models.retrained(purifier, target)]
+        return [self.models.target(target)]
+
+    @functools.cache  # noqa: B019
+    def _members(self, purifier: str, target: str | None) -> list[DefendedClassifier]:
+        model = self.models.purifier(purifier)
+        return [
+            DefendedClassifier(model, [classifier], identity_gradient=not model.differentiable)
+            for classifier in self._behind(purifier, target)
+        ]

@@ -1,0 +1,318 @@
+"""Measuring: the only place where an accuracy is made, and where rows are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from attacks.threat_models import ThreatModel
+from defenses.registry import get_purifier
+from experiments import deciders, reproducibility
+from experiments.attacked_sets import UNBOUNDED, AttackedSets, Scenario
+from experiments.config import Profile
+from experiments.deciders import DECIDERS, Defended, DefendedImages
+from experiments.outcomes import Outcome, OutcomeStore, worst
+from experiments.training import TrainedModels
+from results.exhibit import Grid
+from results.pictures import pictures_path
+from results.row import Row
+from results.store import RowStore
+
+Key = TypeVar("Key", bound=Hashable)
+Value = float | Outcome
+NOT_ATTACKED = "framework_transfer"
+"""The threat model of a decider behind a purifier through which another one was attacked."""
+
+
+class Study:
+    """One data set under one profile: models, attacked sets and rows.
+
+    Args:
+        profile: Attacks, epsilons and repetitions.
+        models: The trained models, with the images they were trained on.
+        rows: Where measured numbers go.
+        dry_run: Lists the rows that would be there in ``planned`` and measures nothing.
+    """
+
+    def __init__(
+        self, profile: Profile, models: TrainedModels, rows: RowStore, *, dry_run: bool = False
+    ) -> None:
+        self.profile, self.models, self.rows = profile, models, rows
+        self.plan, self.data, self.seed = models.plan, models.data, models.seed
+        self.dataset = models.data.name
+        self.sets = AttackedSets(profile, models)
+        self.outcomes = OutcomeStore(rows.folder)
+        self.dry_run = dry_run
+        self.planned: list[Row] = []
+        self.measured: list[Row] = []
+
+    def purified(self, purifier: str, images: np.ndarray, draw: int = 0) -> np.ndarray:
+        """Purifies a set; the same draw meets every set with the same random numbers."""
+        return self.models.purify(purifier, images, "test images", draw)
+
+    def one_of_each_class(self) -> np.ndarray:
+        """Index of the first test image of each class, so that none is shown for looking well."""
+        return np.unique(self.data.test.labels, return_index=True)[1]
+
+    def picture_path(self, exhibit: str) -> Path:
+        """Where the images of a figure are kept, beside the rows."""
+        return pictures_path(self.rows.folder, exhibit, self.dataset, self.seed)
+
+    def budgets(self, epsilons: Any, attack: str) -> tuple[float, ...]:
+        """The budgets of an attack as an exhibit asks for them.
+
+        Args:
+            epsilons: As in ``results.exhibit.Grid``.
+            attack: A name of the profile's attacks.
+
+        Raises:
+            ValueError: If the profile has no attack or no set of budgets of that name.
+        """
+        if attack != "none" and not self.sets.attack_config(attack).bounded:
+            return (UNBOUNDED,)
+        if isinstance(epsilons, Mapping):
+            epsilons = epsilons.get(self.dataset, epsilons.get("", ()))
+        if isinstance(epsilons, str):
+            if epsilons not in self.profile.budgets:
+                known = ", ".join(self.profile.budgets)
+                raise ValueError(
+                    f"Profile {self.profile.name!r} has no set of budgets {epsilons!r}. Known: "
+                    f"{known}."
+                )
+            epsilons = self.profile.budgets[epsilons]
+        return tuple(epsilons)
+
+    # -- rows -----------------------------------------------------------------------------------
+
+    def row(
+        self,
+        scenario: Scenario,
+        depends_on: Mapping[str, Any],
+        *,
+        defense: str,
+        decider: str = "none",
+        metric: str = "accuracy",
+        settings: Mapping[str, Any] | None = None,
+        threat: str | None = None,
+    ) -> Row:
+        """The row of a measurement before its number is known.
+
+        Args:
+            scenario: The images.
+            depends_on: Everything the number depends on beside the attack and the test images;
+                hashed with them into ``config_hash``.
+            defense: As in ``results.row.Row``, and so are the others.
+            decider: Who decides.
+            metric: What is measured.
+            settings: What else tells it apart.
+            threat: What the attacker of this decider knows, where it is not the scenario's.
+        """
+        recipe = {
+            "depends_on": depends_on,
+            "attack": self.sets.attack_recipe(scenario.attack),
+            "images": self.sets.image_hash,
+        }
+        return Row(
+            dataset=self.dataset,
+            defense=defense,
+            decider=decider,
+            attack=scenario.attack,
+            norm=self.sets.norm(scenario),
+            epsilon=scenario.epsilon,
+            threat_model=threat or scenario.threat,
+            metric=metric,
+            value=0.0,
+            seed=self.seed,
+            settings=settings or {},
+            config_hash=reproducibility.stable_hash(recipe),
+        )
+
+    def ensure(self, wanted: Mapping[Key, Row], measure: Callable[[], Mapping[Key, Value]]) -> None:
+        """Measures and keeps rows, unless all of them are there.
+
+        Args:
+            wanted: The rows without their numbers, by any name.
+            measure: Returns a number or an outcome for each name.
+        """
+        if self.dry_run:
+            self.planned += wanted.values()
+            return
+        if all(self.rows.has(row) for row in wanted.values()):
+            return
+        start = time.perf_counter()
+        measured = measure()
+        seconds = round((time.perf_counter() - start) / len(wanted), 3)
+        rows = [_filled(row, measured[name], seconds) for name, row in wanted.items()]
+        outcomes = {name: value for name, value in measured.items() if isinstance(value, Outcome)}
+        self.outcomes.add((wanted[name], outcome) for name, outcome in outcomes.items())
+        self.rows.add(rows)
+        self.measured += rows
+
+
+def _filled(row: Row, value: Value, seconds: float) -> Row:
+    if isinstance(value, Outcome):
+        correct, total = value.counts
+        return dataclasses.replace(
+            row, value=value.accuracy, correct=correct, total=total, seconds=seconds
+        )
+    if np.isnan(value):
+        # A share of nothing, such as the recovery rate where no voter errs.
+        return dataclasses.replace(row, flags=("undefined",), seconds=seconds)
+    return dataclasses.replace(row, value=float(value), seconds=seconds)
+
+
+# -- accuracies ---------------------------------------------------------------------------------
+
+
+def measure(study: Study, grid: Grid) -> None:
+    """Measures every accuracy of a grid that the study's plan has.
+
+    Args:
+        study: Models and test images.
+        grid: What is asked for.
+    """
+    further = study.plan.compared if grid.compared else ()
+    for defense in dict.fromkeys((*grid.defenses, *further)):
+        found = [deciders.defended(study.plan, defense, target) for target in grid.targets]
+        _measure_defense(study, grid, [who for who in found if who is not None])
+
+
+def _measure_defense(study: Study, grid: Grid, behind: list[Defended]) -> None:
+    for who in behind:
+        for family in deciders.families(study.plan, who, grid.deciders):
+            if any(0 in study.budgets(grid.epsilons, a) or a == "none" for a in grid.attacks):
+                _measure_family(study, Scenario(targets=(who.target,)), [who], family)
+    for group in _groups(study, grid, behind):
+        for family in deciders.families(study.plan, group[0], grid.deciders):
+            for scenario in _scenarios(study, grid, group):
+                if "surrogates" in grid.options:
+                    _measure_worst(study, scenario, group[0], grid.options["surrogates"])
+                else:
+                    _measure_family(study, scenario, group, family)
+
+
+def _groups(study: Study, grid: Grid, behind: list[Defended]) -> Iterator[list[Defended]]:
+    """Those that one attacked set serves: a pool is attacked as a whole, whatever the target."""
+    whole = (
+        grid.threat == ThreatModel.FRAMEWORK
+        and behind
+        and behind[0].key is not None
+        and get_purifier(study.plan.purifiers[behind[0].key].name).pooled
+    )
+    yield from [behind] if whole else [[who] for who in behind]
+
+
+def _scenarios(study: Study, grid: Grid, group: list[Defended]) -> Iterator[Scenario]:
+    through = grid.threat in (ThreatModel.FRAMEWORK, ThreatModel.ADAPTIVE)
+    knows = grid.threat == ThreatModel.ADAPTIVE
+    for attack in grid.attacks:
+        for epsilon in study.budgets(grid.epsilons, attack):
+            if attack != "none" and epsilon > 0:
+                yield Scenario(
+                    threat=grid.threat,
+                    attack=attack,
+                    epsilon=epsilon,
+                    targets=tuple(who.classifier if knows else who.target for who in group),
+                    through=group[0].key if through else None,
+                    num_draws=study.plan.attacked_draws if knows and group[0].key else 1,
+                )
+
+
+def _measure_family(
+    study: Study, scenario: Scenario, group: list[Defended], family: tuple[str, ...]
+) -> None:
+    """The rows of deciders that are measured together, on one attacked set."""
+    aimed_at = family
+    if scenario.threat == ThreatModel.FRAMEWORK:
+        aimed_at = deciders.deployed(study.plan, group[0])
+    wanted = {
+        (who.target, name): study.row(
+            scenario,
+            _depends_on(study, scenario, who, name),
+            threat=scenario.threat if name in aimed_at else NOT_ATTACKED,
+            defense=who.defense,
+            decider=DECIDERS[name].decides,
+            settings=_settings(study, who, name),
+        )
+        for who in group
+        for name in family
+    }
+    study.ensure(wanted, lambda: _outcomes(study, scenario, group[0], wanted))
+
+
+def _depends_on(study: Study, scenario: Scenario, who: Defended, name: str) -> dict[str, Any]:
+    """What a decision depends on beside the attack and the test images."""
+    attacked = scenario.attack != "none"
+    return {
+        "target": study.models.target_recipe(who.target),
+        "scenario": study.sets.recipe(scenario),
+        **DECIDERS[name].recipe(study.models, study.profile, who, attacked=attacked),
+    }
+
+
+def _outcomes(
+    study: Study, scenario: Scenario, who: Defended, names: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Outcome]:
+    """By target and decider, which images are dealt with rightly, pooled over draws."""
+    names = list(names)
+    images = study.sets.images(scenario)
+    attacked = scenario.attack != "none"
+    draws = study.profile.num_draws if _repeated(who, [name for _, name in names]) else 1
+    found: dict[tuple[str, str], list[np.ndarray]] = {name: [] for name in names}
+    for draw in range(draws):
+        defended = DefendedImages(study.models, who, images, draw, attacked=attacked)
+        for target, name in names:
+            found[target, name].append(DECIDERS[name].correct(defended, target))
+    return {name: Outcome(np.concatenate(parts)) for name, parts in found.items()}
+
+
+def _repeated(who: Defended, names: Iterable[str]) -> bool:
+    """Whether the draws of a profile are made: behind a purifier, but for its detectors."""
+    return who.key is not None and "detectors" not in names
+
+
+def _settings(study: Study, who: Defended, name: str) -> dict[str, Any]:
+    """What the row of a decider carries."""
+    source = study.plan.purifiers[who.key].source if who.key else None
+    draws = study.profile.num_draws
+    return {
+        "target": who.target,
+        **({"source": source} if source else {}),
+        **({"draws": draws} if draws > 1 and _repeated(who, [name]) else {}),
+        **DECIDERS[name].settings(study.plan, who),
+    }
+
+
+def _measure_worst(
+    study: Study, scenario: Scenario, who: Defended, surrogates: tuple[str, ...]
+) -> None:
+    """An attack past a choice inside the purifier, by each surrogate and the worst of them.
+
+    In the worst case an image counts only if it survives every surrogate.
+    """
+    depends_on = _depends_on(study, scenario, who, "target")
+    shared = {**_settings(study, who, "target"), "eot": scenario.num_draws}
+    wanted = {
+        name: study.row(
+            scenario,
+            depends_on,
+            defense=who.defense,
+            decider="target",
+            settings={**shared, "surrogate": name},
+        )
+        for name in (*surrogates, "worst")
+    }
+
+    def measured() -> dict[str, Outcome]:
+        found = {}
+        for name in surrogates:
+            by = dataclasses.replace(scenario, surrogate=name)
+            (found[name],) = _outcomes(study, by, who, [(who.target, "target")]).values()
+        return {**found, "worst": worst(list(found.values()))}
+
+    study.ensure(wanted, measured)

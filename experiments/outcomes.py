@@ -1,0 +1,158 @@
+"""Right or wrong, image by image: what stands behind an accuracy.
+
+Paired differences, and the worst of several attacks on each image, need more than a count. One bit
+for each draw and image is kept beside the rows, ``raw/<profile>/outcomes/<config_hash>.npz``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from results.files import write_atomically
+from results.row import Place, Row
+
+_LOCK_SECONDS = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Which images a decider dealt with rightly.
+
+    Args:
+        correct: Booleans ``(repeats, images)``; repeats are draws of a random defense, of each
+            voter where voters are pooled.
+
+    Raises:
+        ValueError: If it is of another shape or type, or empty.
+    """
+
+    correct: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.correct.ndim != 2 or self.correct.dtype != bool or not self.correct.size:
+            raise ValueError(
+                "Expected booleans of shape (repeats, images), received "
+                f"{self.correct.dtype} {self.correct.shape}. Compare labels with the true ones."
+            )
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Right decisions and all decisions."""
+        return int(self.correct.sum()), self.correct.size
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right decisions."""
+        correct, total = self.counts
+        return correct / total
+
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """Image by image the worst of several: right where every one is.
+
+    Args:
+        outcomes: Of the same images, with equal repeats.
+
+    Raises:
+        ValueError: If there are none, or their shapes differ.
+    """
+    shapes = {outcome.correct.shape for outcome in outcomes}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"Expected outcomes of one shape, received {sorted(shapes)}. Score the same images "
+            "with equal numbers of draws."
+        )
+    return Outcome(np.logical_and.reduce([outcome.correct for outcome in outcomes]))
+
+
+def paired(first: Outcome, second: Outcome) -> tuple[float, float]:
+    """The difference of two accuracies on the same images, with the standard error of its mean.
+
+    Args:
+        first: One outcome.
+        second: The other; repeats may differ, images may not.
+
+    Returns:
+        ``first - second`` and its standard error over images.
+
+    Raises:
+        ValueError: If they are of different numbers of images, or of one image.
+    """
+    sizes = first.correct.shape[1], second.correct.shape[1]
+    if sizes[0] != sizes[1] or sizes[0] < 2:
+        raise ValueError(
+            f"Expected outcomes of the same images, at least two, received {sizes[0]} and "
+            f"{sizes[1]}."
+        )
+    difference = first.correct.mean(axis=0) - second.correct.mean(axis=0)
+    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(sizes[0]))
+
+
+class OutcomeStore:
+    """The outcomes of one profile.
+
+    Args:
+        folder: Where the rows of the profile lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder) / "outcomes"
+
+    def path(self, config_hash: str) -> Path:
+        """The file of one configuration."""
+        return self.folder / f"{config_hash}.npz"
+
+    def get(self, row: Row) -> Outcome | None:
+        """The outcome behind an accuracy row; ``None`` where it was not kept.
+
+        Raises:
+            ValueError: If its file is damaged.
+        """
+        stored = self._read(self.path(row.config_hash)).get(_name(row.place))
+        if stored is None:
+            return None
+        images = row.distinct_images or 0
+        return Outcome(np.unpackbits(stored, axis=1, count=images).astype(bool))
+
+    def add(self, outcomes: Iterable[tuple[Row, Outcome]]) -> None:
+        """Keeps outcomes beside those that are there.
+
+        Args:
+            outcomes: Each with its row.
+        """
+        by_file: dict[Path, dict[str, np.ndarray]] = {}
+        for row, outcome in outcomes:
+            packed = np.packbits(outcome.correct, axis=1)
+            by_file.setdefault(self.path(row.config_hash), {})[_name(row.place)] = packed
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder.with_name(".outcomes.lock"), timeout=_LOCK_SECONDS):
+            for path, new in by_file.items():
+                buffer = io.BytesIO()
+                np.savez_compressed(buffer, allow_pickle=False, **{**self._read(path), **new})
+                write_atomically(path, buffer.getvalue())
+
+    def _read(self, path: Path) -> Mapping[str, np.ndarray]:
+        if not path.is_file():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(
+                f"{path}: expected an .npz of packed outcomes, received an unreadable file "
+                f"({error}). Restore it from version control or delete it."
+            ) from error
+
+
+def _name(place: Place) -> str:
+    """The name of an outcome among those of its configuration."""
+    parts = (place.decider, place.attack, repr(place.epsilon), place.threat_model, place.settings)
+    return "|".join((*parts, str(place.seed))).replace("/", "_")

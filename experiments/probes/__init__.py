@@ -1,0 +1,39 @@
+"""What is measured beside accuracies, each a function of a study by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from experiments.measure import Study
+from experiments.probes import distances, features, pictures, timing, voting
+from results.exhibit import Probe
+
+PROBES: dict[str, Callable[..., None]] = {
+    "distances": distances.distances,
+    "clean_distances": distances.clean_distances,
+    "weight_sweep": distances.weight_sweep,
+    "features": features.features,
+    "index_changes": features.index_changes,
+    "voting": voting.voting,
+    "example_images": pictures.example_images,
+    "projections": pictures.projections,
+    "loss_weights": pictures.loss_weights,
+    "seconds": timing.seconds,
+    "accuracy_against_time": timing.accuracy_against_time,
+}
+
+
+def run(study: Study, exhibit: str, probe: Probe) -> None:
+    """Measures what an exhibit asks for.
+
+    Args:
+        study: Models, test images and rows.
+        exhibit: Its id, which names the pictures that are kept.
+        probe: Name and settings of the measurement.
+
+    Raises:
+        ValueError: If there is no probe of that name; the message lists the known ones.
+    """
+    if probe.name not in PROBES:
+        raise ValueError(f"Unknown probe {probe.name!r}. Known: {', '.join(PROBES)}.")
+    PROBES[probe.name](study, exhibit, **probe.settings)

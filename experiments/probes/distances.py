@@ -1,0 +1,159 @@
+"""How far purified images are from the clean ones: L1 and L2 per image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from attacks.threat_models import ThreatModel
+from defenses.sfl_vae import SFLVAE
+from experiments.attacked_sets import Scenario
+from experiments.measure import Study
+
+ORDERS = {"l2": 2, "l1": 1}
+
+
+def distances(
+    study: Study,
+    exhibit: str,
+    *,
+    attack: str,
+    target: str,
+    purifiers: Sequence[str],
+    paired: Sequence[str] = (),
+) -> None:
+    """Distances over epsilon, of a purifier and its ablations, on sets made on one target.
+
+    Args:
+        study: Models, sets and rows.
+        exhibit: Not needed: rows name no figure.
+        attack: A name of the profile.
+        target: Whose undefended copy is attacked.
+        purifiers: The method and its ablations; those that the plan has are measured.
+        paired: Norms of which the standard error of the difference between the method and the
+            first ablation, image by image, is kept beside the method.
+    """
+    present = [name for name in purifiers if name in study.plan.purifiers]
+    clean_distances(study, exhibit, purifiers=present, norms=tuple(ORDERS), paired=paired)
+    recipes = [study.models.purifier_recipe(name) for name in present]
+    for epsilon in study.budgets("axis", attack):
+        if epsilon > 0:
+            scenario = Scenario(
+                threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=epsilon, targets=(target,)
+            )
+            depends_on = {"scenario": study.sets.recipe(scenario), "purifiers": recipes}
+            wanted = {
+                (name, metric): study.row(
+                    scenario,
+                    depends_on,
+                    defense=name,
+                    metric=metric,
+                    settings={"target": target},
+                )
+                for name in present
+                for metric in _metrics(tuple(ORDERS), paired if name == present[0] else ())
+            }
+            study.ensure(wanted, partial(_measured, study, scenario, present, paired))
+
+
+def clean_distances(
+    study: Study,
+    exhibit: str,
+    *,
+    purifiers: Sequence[str],
+    norms: Sequence[str] = ("l1",),
+    paired: Sequence[str] = (),
+) -> None:
+    """Distances between clean test images and what each purifier makes of them.
+
+    Args:
+        study: Models and rows.
+        exhibit: Not needed: rows name no figure.
+        purifiers: Those that the plan has are measured.
+        norms: Which distances.
+        paired: As in ``distances``.
+    """
+    clean = Scenario()
+    present = [name for name in purifiers if name in study.plan.purifiers]
+    recipes = {name: study.models.purifier_recipe(name) for name in present}
+    for name in present:
+        wanted = {
+            (name, metric): study.row(clean, recipes[name], defense=name, metric=metric)
+            for metric in _metrics(norms)
+        }
+        study.ensure(wanted, partial(_measured, study, clean, [name]))
+    if paired and len(present) > 1:
+        both = {"purifiers": [recipes[name] for name in present[:2]]}
+        wanted = {
+            (present[0], metric): study.row(clean, both, defense=present[0], metric=metric)
+            for metric in _metrics((), paired)
+        }
+        study.ensure(wanted, partial(_measured, study, clean, present, paired))
+
+
+def weight_sweep(study: Study, exhibit: str, *, purifier: str, weight: str) -> None:
+    """L1 of clean reconstructions against a loss weight that the text leaves open.
+
+    The anchor is the L1 that is printed for the purifier. Both readings of its inference are
+    measured: with a sampled latent vector, and with the mean.
+
+    Args:
+        study: Models and rows.
+        exhibit: Not needed: rows name no figure.
+        purifier: Whose variants of the plan are measured.
+        weight: The argument in which they differ.
+    """
+    for key, config in study.plan.variants.items():
+        if config.name != purifier or weight not in config.arguments:
+            continue
+        recipe = study.models.purifier_recipe(key)
+        for mean_latent in (False, True):
+            settings = {weight: config.arguments[weight], "mean_latent": mean_latent}
+            row = study.row(Scenario(), recipe, defense=purifier, metric="l1", settings=settings)
+
+            def measure(key=key, mean_latent=mean_latent) -> dict[str, float]:
+                trained = SFLVAE.narrow(study.models.purifier(key))
+                model = SFLVAE(
+                    trained.encoder, trained.decoder, mean_latent=mean_latent, seed=study.seed
+                )
+                purified = model.purify(study.data.test.images)
+                return {"l1": float(_lengths(study, purified, "l1").mean())}
+
+            study.ensure({"l1": row}, measure)
+
+
+def _metrics(norms: Sequence[str], paired: Sequence[str] = ()) -> list[str]:
+    found = [metric for norm in norms for metric in (norm, f"{norm}_standard_error")]
+    return found + [f"{norm}_gain_standard_error" for norm in paired]
+
+
+def _measured(
+    study: Study, scenario: Scenario, purifiers: Sequence[str], paired: Sequence[str] = ()
+) -> dict[tuple[str, str], float]:
+    """Every distance of every purifier on one set, by purifier and metric."""
+    images = study.sets.images(scenario)
+    lengths = {
+        (name, norm): _lengths(study, purified, norm)
+        for name in purifiers
+        for purified in (study.purified(name, images),)
+        for norm in ORDERS
+    }
+    found = {}
+    for (name, norm), values in lengths.items():
+        found[name, norm] = float(values.mean())
+        found[name, f"{norm}_standard_error"] = _standard_error(values)
+    for norm in paired:
+        first, second = (lengths[name, norm] for name in purifiers[:2])
+        found[purifiers[0], f"{norm}_gain_standard_error"] = _standard_error(first - second)
+    return found
+
+
+def _lengths(study: Study, purified: np.ndarray, norm: str) -> np.ndarray:
+    difference = purified.astype(np.float64) - study.data.test.images
+    return np.linalg.norm(difference.reshape(len(purified), -1), ORDERS[norm], axis=1)
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
