@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from attacks.validation import AttackFailedError, Job, check_logits
+
+# Sets of fewer images keep their size; others are filled up to a multiple of so many rows.
+_FEW, _ROWS = 10, 20
 
 
 class AttackedModel:
@@ -72,13 +76,15 @@ def attacked_model(model: keras.Model) -> AttackedModel:
 def padded_batches(num_images: int, batch_size: int) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yields ``(start, count, rows)``: batches of one size, the last one filled up from the start.
 
-    A batch of a new size would be traced again. Only the first ``count`` rows are results.
+    A batch of a new size would be traced again, so even a set smaller than a batch is filled up, to
+    a multiple of 20. Only the first ``count`` rows are results.
 
     Args:
         num_images: Number of images, at least 1.
         batch_size: Rows per batch; fewer where there are fewer images.
     """
-    size = min(batch_size, num_images)
+    rounded = num_images if num_images < _FEW else math.ceil(num_images / _ROWS) * _ROWS
+    size = min(batch_size, rounded)
     for start in range(0, num_images, size):
         yield start, min(size, num_images - start), np.arange(start, start + size) % num_images
 

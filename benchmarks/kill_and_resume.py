@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def command(folder: Path, tiny: bool) -> list[str]:
-    """The command of one run that keeps everything under `folder`."""
+    """The command of one run that keeps everything under ``folder``."""
     if tiny:
         return [sys.executable, str(ROOT / "tests" / "tiny_profile.py"), str(folder)]
     return [
@@ -47,7 +47,7 @@ def run_to_the_end(arguments: Sequence[str]) -> float:
     """Runs a command to its end; returns the seconds it took.
 
     Raises:
-        RuntimeError: if it fails, with the end of what it printed.
+        RuntimeError: If it fails; the message has the end of what it printed.
     """
     start = time.monotonic()
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
@@ -71,12 +71,12 @@ def killed_runs(arguments: Sequence[str], moments: Sequence[float]) -> int:
 
 
 def compare(kills: int, tiny: bool, seed: int, folder: Path) -> bool:
-    """Whether a run killed `kills` times ends in the rows of an uninterrupted one."""
+    """Whether a run killed ``kills`` times ends in the rows of an uninterrupted one."""
     whole, broken = folder / "whole", folder / "broken"
     seconds = run_to_the_end(command(whole, tiny))
     print(f"uninterrupted: {seconds:.0f} s, {len(rows_without_seconds(whole))} rows", flush=True)
-    # A run that finds everything done takes `idle` seconds. Beyond that a kill comes after a
-    # `kills`-th of the work on average, so that there is still something to kill the last time.
+    # A run that finds everything done takes ``idle`` seconds. Beyond that a kill comes after a
+    # ``kills``-th of the work on average, so that there is still something to kill the last time.
     idle = run_to_the_end(command(whole, tiny))
     rng = random.Random(seed)
     reach = idle + 2 * max(seconds - idle, 1.0) / kills

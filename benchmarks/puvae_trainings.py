@@ -2,8 +2,8 @@
 
     python benchmarks/puvae_trainings.py artifacts/trainings
 
-Trains classifier B for 20 epochs on all training images, as `paper` does, in place of 6 epochs on
-20,000, at the width of `quick`; and PuVAE as long, in place of 12 epochs on 20,000, or with a
+Trains classifier B for 20 epochs on all training images, as ``paper`` does, in place of 6 epochs on
+20,000, at the width of ``quick``; and PuVAE as long, in place of 12 epochs on 20,000, or with a
 heavier divergence. Prints how many of the test images the classifier reads right, bare and behind
 the purifiers, the published ones and these. Besides the attacks there is noise of the same size,
 each pixel's sign at random: what a purifier removes of a perturbation that has no structure. The
@@ -24,34 +24,36 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from attacks.threat_models import ThreatModel
 from defenses.purifier import Purifier
 from experiments import datasets, presets, zoo
-from experiments.adversarial_sets import AdversarialSets
 from experiments.artifacts import ArtifactStore
+from experiments.attacked_sets import AttackedSets, Scenario
 from experiments.config import DatasetPlan, PurifierConfig, TrainingConfig
 from experiments.inference import classifier_labels
 from experiments.training import TrainedModels
-from results.tables import markdown_table
+from results.markdown import markdown_table
 
-DATASET, TARGET, GUARD = "mnist", "puvae_b", "puvae"
+DATASET, TARGET, PUVAE = "mnist", "puvae_b", "puvae"
 EPOCHS, EPSILON, SEED = 20, 0.3, 0
 PUBLISHED = ("magnet", "defense_gan", "puvae")
+ATTACKS = ("targeted_fgsm", "targeted_bim")
 
 
 def longer(training: TrainingConfig) -> TrainingConfig:
-    """The same training for `EPOCHS` epochs on all images."""
+    """The same training for ``EPOCHS`` epochs on all images."""
     return dataclasses.replace(training, epochs=EPOCHS, train_limit=None)
 
 
-def changed_guards(guard: PurifierConfig) -> dict[str, PurifierConfig]:
+def changed_puvaes(puvae: PurifierConfig) -> dict[str, PurifierConfig]:
     """PuVAE trained longer, or with one of two heavier divergences; their source is the same."""
 
     def heavier(reduction: str, weight: float) -> PurifierConfig:
-        arguments = {**guard.arguments, "kl_reduction": reduction, "kl_weight": weight}
-        return dataclasses.replace(guard, arguments=arguments)
+        arguments = {**puvae.arguments, "kl_reduction": reduction, "kl_weight": weight}
+        return dataclasses.replace(puvae, arguments=arguments)
 
     return {
-        "puvae, longer": dataclasses.replace(guard, training=longer(guard.training)),
+        "puvae, longer": dataclasses.replace(puvae, training=longer(puvae.training)),
         "puvae, divergence summed": heavier("sum", 0.1),
         "puvae, divergence times 8": heavier("mean", 0.8),
     }
@@ -59,21 +61,19 @@ def changed_guards(guard: PurifierConfig) -> dict[str, PurifierConfig]:
 
 def with_longer_target(plan: DatasetPlan) -> DatasetPlan:
     """The plan with a classifier B that trains longer."""
-    assert plan.puvae is not None
-    target = plan.puvae.classifiers[TARGET]
+    target = plan.classifier(TARGET)
     target = dataclasses.replace(target, training=longer(target.training))
-    classifiers = {**plan.puvae.classifiers, TARGET: target}
-    return dataclasses.replace(plan, puvae=dataclasses.replace(plan.puvae, classifiers=classifiers))
+    return dataclasses.replace(plan, classifiers={**plan.classifiers, TARGET: target})
 
 
 def random_signs(images: np.ndarray) -> np.ndarray:
-    """Images with every pixel moved by `EPSILON`, up or down at random, and clipped to [0, 1]."""
+    """Images with every pixel moved by ``EPSILON``, up or down at random, and clipped to [0, 1]."""
     signs = np.random.default_rng(SEED).choice((-1.0, 1.0), images.shape)
     return np.clip(images + EPSILON * signs, 0.0, 1.0).astype("float32")
 
 
 def accuracies(
-    models: TrainedModels, sets: Mapping[str, np.ndarray], guards: Mapping[str, Purifier]
+    models: TrainedModels, sets: Mapping[str, np.ndarray], purifiers: Mapping[str, Purifier]
 ) -> str:
     """A table of the target's accuracy on every set, bare and behind every purifier."""
     labels = models.data.test.labels
@@ -83,10 +83,10 @@ def accuracies(
         return f"{100 * float(np.mean(found == labels)):.1f}"
 
     body = [
-        [name, percent(images), *(percent(guard.purify(images)) for guard in guards.values())]
+        [name, percent(images), *(percent(one.purify(images)) for one in purifiers.values())]
         for name, images in sets.items()
     ]
-    return markdown_table(["accuracy (%)", "no defense", *guards], body)
+    return markdown_table(["accuracy (%)", "no defense", *purifiers], body)
 
 
 def main() -> None:
@@ -99,18 +99,22 @@ def main() -> None:
     plan = profile.plans[DATASET]
     data = datasets.load(plan.dataset, options.data_dir)
     store = ArtifactStore(options.artifacts)
-    guards = {name: Purifier.narrow(zoo.load(DATASET, name)) for name in PUBLISHED}
-    for name, guard in changed_guards(plan.purifiers[GUARD]).items():
-        changed = dataclasses.replace(plan, purifiers={**plan.purifiers, GUARD: guard})
-        guards[name] = TrainedModels(changed, data, store, SEED, zoo.ZOO).purifier(GUARD)
+    purifiers = {name: Purifier.narrow(zoo.load(DATASET, name)) for name in PUBLISHED}
+    for name, config in changed_puvaes(plan.purifier(PUVAE)).items():
+        changed = dataclasses.replace(plan, purifiers={**plan.purifiers, PUVAE: config})
+        purifiers[name] = TrainedModels(changed, data, store, SEED, zoo.ZOO).purifier(PUVAE)
     for name, changed in (("published", plan), ("longer", with_longer_target(plan))):
         models = TrainedModels(changed, data, store, SEED, zoo.ZOO)
-        attacks = AdversarialSets(dataclasses.replace(profile, plans={DATASET: changed}), models)
+        attacked = AttackedSets(profile, models)
         images = data.test.images
         sets = {"clean": images, "random signs": random_signs(images)}
-        for attack in ("targeted_fgsm", "targeted_bim"):
-            sets[attack] = attacks.oblivious(TARGET, attack, EPSILON)
-        print(f"classifier B, {name}:\n\n{accuracies(models, sets, guards)}\n", flush=True)
+        for attack in ATTACKS:
+            sets[attack] = attacked.images(
+                Scenario(
+                    threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=EPSILON, targets=(TARGET,)
+                )
+            )
+        print(f"classifier B, {name}:\n\n{accuracies(models, sets, purifiers)}\n", flush=True)
 
 
 if __name__ == "__main__":

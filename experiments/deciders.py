@@ -301,10 +301,11 @@ def families(plan: DatasetPlan, who: Defended, wanted: tuple[str, ...]) -> list[
     if who.key is None:
         return [("target",)]
     entry = get_purifier(plan.purifiers[who.key].name)
-    if "vote" in wanted and entry.pooled:
+    voting = any(name in wanted for name in _POOL if name != "target")
+    if voting and entry.pooled:
         return [tuple(name for name in _POOL if name in wanted)]
     found = ["target"] if "target" in wanted else []
-    if "retrained" in wanted and (entry.retrains_classifier or "vote" not in wanted):
+    if "retrained" in wanted and (entry.retrains_classifier or not voting):
         found.append("retrained")
     detecting = ["detectors"] if "detectors" in wanted and entry.has_detectors else []
     return [tuple(group) for group in (found, detecting) if group]

@@ -190,8 +190,8 @@ def _measure_defense(study: Study, grid: Grid, behind: list[Defended]) -> None:
     for group in _groups(study, grid, behind):
         for family in deciders.families(study.plan, group[0], grid.deciders):
             for scenario in _scenarios(study, grid, group):
-                if "surrogates" in grid.options:
-                    _measure_worst(study, scenario, group[0], grid.options["surrogates"])
+                if grid.surrogates:
+                    _measure_worst(study, scenario, group[0], grid.surrogates)
                 else:
                     _measure_family(study, scenario, group, family)
 

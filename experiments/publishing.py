@@ -19,7 +19,7 @@ from results.row import Row
 
 _METRICS = ("accuracy", "l1", "l2")
 _FIELDS = ("attack", "norm", "epsilon", "threat_model", "decider", "metric")
-_LEFT_OUT = {"tables", "kl_weight", "reconstruction", "images"}
+_LEFT_OUT = {"tables", "kl_weight", "reconstruction", "batch"}
 """Settings of second readings of a row, and of models trained with other loss weights."""
 _THROUGH = ("framework", "adaptive")
 """Threat models that say whether a purifier holds against an attacker who knows it."""

@@ -23,21 +23,17 @@ class DenseNetVariant:
     Args:
         depth: Printed depth; see ``layers_per_block``.
         growth_rate: Channels that each bottleneck adds.
-        epochs: Printed training epochs.
-        batch_size: Printed batch size.
     """
 
     depth: int
     growth_rate: int
-    epochs: int
-    batch_size: int
 
 
 VARIANTS: dict[str, DenseNetVariant] = {
-    "A": DenseNetVariant(depth=50, growth_rate=12, epochs=100, batch_size=128),
-    "B": DenseNetVariant(depth=50, growth_rate=24, epochs=100, batch_size=128),
-    "C": DenseNetVariant(depth=100, growth_rate=12, epochs=100, batch_size=128),
-    "D": DenseNetVariant(depth=100, growth_rate=24, epochs=80, batch_size=256),
+    "A": DenseNetVariant(depth=50, growth_rate=12),
+    "B": DenseNetVariant(depth=50, growth_rate=24),
+    "C": DenseNetVariant(depth=100, growth_rate=12),
+    "D": DenseNetVariant(depth=100, growth_rate=24),
 }
 """Dissertation, Table B.3."""
 

@@ -14,7 +14,6 @@ from models.layers import check_image_shape
 
 __all__ = [
     "CLASSIFIERS",
-    "PRINTED_TRAINING",
     "PUVAE_CLASSIFIERS",
     "TARGETS",
     "VOTERS",
@@ -141,22 +140,6 @@ TARGETS: tuple[str, ...] = ("A", "B", "C")
 
 VOTERS: tuple[str, ...] = tuple(name for name in CLASSIFIERS if name not in TARGETS)
 """The twelve classifiers of Tables B.2-B.4, which vote on purified images."""
-
-PRINTED_TRAINING: dict[str, tuple[int, int]] = {
-    **{
-        f"resnet_{key.lower()}": (row.epochs, row.batch_size)
-        for key, row in resnet.VARIANTS.items()
-    },
-    **{
-        f"densenet_{key.lower()}": (row.epochs, row.batch_size)
-        for key, row in densenet.VARIANTS.items()
-    },
-    **{
-        f"wide_resnet_{key.lower()}": (row.epochs, row.batch_size)
-        for key, row in wide_resnet.VARIANTS.items()
-    },
-}
-"""Voter -> (epochs, batch size) as printed in Tables B.2-B.4; the targets' are not printed."""
 
 
 def classifier_names() -> tuple[str, ...]:

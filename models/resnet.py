@@ -19,20 +19,16 @@ class ResNetVariant:
 
     Args:
         stack_n: Residual blocks per stage; the network has 6 * stack_n + 2 layers.
-        epochs: Printed training epochs.
-        batch_size: Printed batch size.
     """
 
     stack_n: int
-    epochs: int
-    batch_size: int
 
 
 VARIANTS: dict[str, ResNetVariant] = {
-    "A": ResNetVariant(stack_n=3, epochs=50, batch_size=128),
-    "B": ResNetVariant(stack_n=5, epochs=50, batch_size=128),
-    "C": ResNetVariant(stack_n=10, epochs=100, batch_size=128),
-    "D": ResNetVariant(stack_n=18, epochs=100, batch_size=128),
+    "A": ResNetVariant(stack_n=3),
+    "B": ResNetVariant(stack_n=5),
+    "C": ResNetVariant(stack_n=10),
+    "D": ResNetVariant(stack_n=18),
 }
 """Dissertation, Table B.2."""
 

@@ -22,21 +22,17 @@ class WideResNetVariant:
     Args:
         depth: Printed depth; see ``blocks_per_group``.
         widen_factor: Printed "wide", the multiple of 16, 32 and 64 channels.
-        epochs: Printed training epochs.
-        batch_size: Printed batch size.
     """
 
     depth: int
     widen_factor: int
-    epochs: int
-    batch_size: int
 
 
 VARIANTS: dict[str, WideResNetVariant] = {
-    "A": WideResNetVariant(depth=8, widen_factor=8, epochs=80, batch_size=128),
-    "B": WideResNetVariant(depth=16, widen_factor=8, epochs=80, batch_size=128),
-    "C": WideResNetVariant(depth=16, widen_factor=10, epochs=80, batch_size=256),
-    "D": WideResNetVariant(depth=28, widen_factor=10, epochs=80, batch_size=256),
+    "A": WideResNetVariant(depth=8, widen_factor=8),
+    "B": WideResNetVariant(depth=16, widen_factor=8),
+    "C": WideResNetVariant(depth=16, widen_factor=10),
+    "D": WideResNetVariant(depth=28, widen_factor=10),
 }
 """Dissertation, Table B.4."""
 

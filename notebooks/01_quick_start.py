@@ -44,9 +44,9 @@ from defenses.decision import ConditionalTables
 from defenses.defended_classifier import DefendedClassifier
 from defenses.voting import majority_vote
 from experiments import datasets, presets, zoo
-from results.image_grids import image_grid
-from results.statistics import wilson_interval
-from results.tables import markdown_table
+from results.markdown import markdown_table
+from results.pictures import PictureGrid, PictureRow, amplify, picture_grid
+from results.sheet import wilson_interval
 
 # TensorFlow warns of every model's first call; with several models that says nothing.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -158,22 +158,32 @@ print(f"the update overrules the vote on {len(changed)} of {len(labels)} images"
 # %% [markdown]
 # ## Look
 #
-# One example of each class, so that none was chosen for looking well.
+# One example of each class, so that none was chosen for looking well. Under each image stands what
+# is said of it: its label, what the target says of the attacked image, and the vote.
 
 # %%
 chosen = np.array([np.flatnonzero(labels == c)[0] for c in np.unique(labels)])
-image_grid(
-    {
-        "clean": images[chosen],
-        "attacked": attacked[chosen],
-        "purified": purified[chosen],
-        "labels": labels[chosen],
-        "target_predictions": target_says["attacked"][chosen],
-        "votes": vote[chosen],
-        "threat_model": np.asarray("oblivious"),
-    },
+perturbation, factor = amplify(attacked[chosen] - images[chosen])
+shown = {
+    "clean\nlabel": (images, labels),
+    "attacked\ntarget says": (attacked, target_says["attacked"]),
+    "purified\nvote says": (purified, vote),
+}
+rows = [
+    PictureRow(
+        label=label,
+        images=batch[chosen],
+        words=[str(answer) for answer in answers[chosen]],
+        right=list(answers[chosen] == labels[chosen]),
+    )
+    for label, (batch, answers) in shown.items()
+]
+rows.insert(2, PictureRow(label=f"perturbation\n× {factor:.3g}", images=perturbation))
+picture_grid(
+    PictureGrid(tuple(rows), "oblivious"),
     title=f"PGD, epsilon {epsilon}, and SFL-VAE",
-    caption="The perturbation is amplified; grey is no change.",
+    threat="threat model oblivious: the attacker ignores the defense",
+    footer="The perturbation is amplified; grey is no change.",
 )
 
 # %% [markdown]
@@ -229,6 +239,6 @@ display(Markdown(markdown_table(("the attacker", "accuracy of the vote"), lines)
 # steps with one random draw of the latent vector in each, and a stronger one may find more.
 # Never quote an oblivious number without an informed one beside it.
 #
-# From here: `python run_all.py` measures whole curves, `docs/papers.md` leads from every equation
-# of the dissertation's chapter to the function that computes it, and
+# From here: `python run_all.py` measures whole curves, `docs/papers/chapter3.md` leads from every
+# equation of the dissertation's chapter to the function that computes it, and
 # `defenses/purifier.py` says what a new purifier has to provide.

@@ -39,10 +39,12 @@ from attacks.registry import get_attack
 from attacks.threat_models import ThreatModel, attack_mixed
 from defenses.defended_classifier import DefendedClassifier
 from experiments import datasets, presets, zoo
-from results.labels import DEFENSE_LABELS
-from results.plots import accuracy_figure
-from results.rows import Row
-from results.tables import markdown_table
+from papers.lines import EPSILONS, LOOKS, NAMES
+from results.exhibit import Curves, Exhibit, Line
+from results.figures import draw
+from results.markdown import sheet_table
+from results.row import Row
+from results.sheet import fill
 
 # TensorFlow warns of every model's first call; with several models that says nothing.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -103,75 +105,82 @@ known = {
 # %% [markdown]
 # ## Count
 #
-# Each number becomes a row: what was measured, on what, how many of how many. Figures and tables
-# are drawn from rows alone.
+# Each number becomes a row: what was measured, on what, how many of how many. Clean images are the
+# same for every attacker and are counted once. Figures and tables are drawn from rows alone.
 
 # %%
+everybody = [*sets, ThreatModel.ADAPTIVE]
 rows = []
-for model in (*sets, ThreatModel.ADAPTIVE):
-    for name in (None, *purifiers):
-        if model is ThreatModel.ADAPTIVE:
-            curve = known[name] if name else sets[ThreatModel.OBLIVIOUS]
-        else:
-            curve = sets[model]
-        attacked = np.concatenate(list(curve.values()))
-        seen = purifiers[name].purify(attacked) if name else attacked
-        answers = target.predict(seen, verbose=0).argmax(axis=1).reshape(len(curve), -1)
-        for epsilon, answer in zip(curve, answers, strict=True):
-            correct = int((answer == labels).sum())
-            rows.append(
-                Row(
-                    experiment="notebook.02",
-                    dataset="digits",
-                    defense=name or "none",
-                    classifier="A",
-                    attack="pgd",
-                    norm="linf",
-                    epsilon=epsilon,
-                    threat_model=model.value,
-                    metric="accuracy",
-                    value=correct / len(labels),
-                    correct=correct,
-                    total=len(labels),
-                    seed=0,
-                    flags="target=A",
-                    config_hash="notebook",
-                    seconds=0.0,
-                )
+for name in ("none", *purifiers):
+    curves = {**sets, ThreatModel.ADAPTIVE: known.get(name, sets[ThreatModel.OBLIVIOUS])}
+    asked = [("none", 0.0, images)]
+    asked += [(model.value, e, curves[model][e]) for model in everybody for e in epsilons if e > 0]
+    for threat_model, epsilon, batch in asked:
+        seen = purifiers[name].purify(batch) if name in purifiers else batch
+        correct = int((target.predict(seen, verbose=0).argmax(axis=1) == labels).sum())
+        rows.append(
+            Row(
+                dataset="digits",
+                defense=name,
+                decider="target",
+                attack="pgd" if epsilon else "none",
+                norm="linf" if epsilon else "",
+                epsilon=epsilon,
+                threat_model=threat_model,
+                metric="accuracy",
+                value=correct / len(labels),
+                correct=correct,
+                total=len(labels),
+                settings={"target": "A"},
             )
+        )
 print(len(rows), "rows")
 
 # %% [markdown]
 # ## Look
 #
-# The same defenses, once before an attacker who ignores them and once before one who does not.
+# A figure is a query: which rows, in which lines and columns. The same defenses, once before an
+# attacker who ignores them and once before one who does not.
 
 # %%
-accuracy_figure(
-    [row for row in rows if row.threat_model == "oblivious"],
-    title="PGD on digits: the attacker does not know the purifier",
-    caption=f"{num_images} test images, 10 steps.",
+lines = [Line(NAMES[name], {"defense": name}, LOOKS[name]) for name in ("none", *purifiers)]
+ignored = Exhibit(
+    id="02",
+    title="PGD, the attacker does not know the purifier",
+    where={"threat_model": ("none", "oblivious")},
+    lines=lines,
+    columns=(EPSILONS,),
+    draw=Curves(),
 )
+draw(fill(ignored, "digits", rows), profile="notebook")
 
 # %%
-accuracy_figure(
-    [row for row in rows if row.threat_model == "adaptive"],
-    title="PGD on digits: the attacker goes through the purifier",
-    caption=f"{num_images} test images, 10 steps; one random draw in each gradient.",
+attacked_through = Exhibit(
+    id="02",
+    title="PGD, the attacker goes through the purifier",
+    where={"threat_model": ("none", "adaptive")},
+    lines=lines,
+    columns=(EPSILONS,),
+    draw=Curves(),
+    caveat="One random draw in each gradient.",
 )
+draw(fill(attacked_through, "digits", rows), profile="notebook")
 
 # %% [markdown]
 # ## Side by side at epsilon 0.15
 
 # %%
-columns = [model.value for model in (*sets, ThreatModel.ADAPTIVE)]
-at = {(r.defense, r.threat_model): r.value for r in rows if r.epsilon == 0.15}
-clean = {r.defense: r.value for r in rows if r.epsilon == 0 and r.threat_model == "oblivious"}
-lines = [
-    (DEFENSE_LABELS[name], f"{clean[name]:.0%}", *(f"{at[name, c]:.0%}" for c in columns))
-    for name in ("none", *purifiers)
-]
-display(Markdown(markdown_table(("target A behind", "clean", *columns), lines)))
+side_by_side = Exhibit(
+    id="02",
+    title="what the attacker knows",
+    where={"epsilon": (0.0, 0.15)},
+    corner="accuracy (%) of target A behind",
+    lines=lines,
+    columns=[Line("clean", {"attack": "none"})]
+    + [Line(model.value, {"threat_model": model.value}) for model in everybody],
+)
+display(Markdown(sheet_table(fill(side_by_side, "digits", rows))))
+at = {(row.defense, row.threat_model): row.value for row in rows if row.epsilon == 0.15}
 fallen = {name: at[name, "oblivious"] - at[name, "adaptive"] for name in purifiers}
 print("lost to an attacker who knows:", {name: f"{lost:.0%}" for name, lost in fallen.items()})
 print("mean over the four:", f"{np.mean(list(fallen.values())):.0%}")
@@ -179,4 +188,4 @@ print("mean over the four:", f"{np.mean(list(fallen.values())):.0%}")
 # %% [markdown]
 # The columns before the last say how much of a perturbation made for something else a purifier
 # removes. Only the last one is about robustness, and it is an upper bound: ten steps, one attack.
-# `docs/papers.md` maps every paper's wording to one of these names.
+# `docs/papers/README.md` maps every paper's wording to one of these names.

@@ -39,7 +39,7 @@ from IPython.display import Markdown, display
 from attacks.registry import get_attack
 from defenses.feature_diagnostics import feature_diagnostics
 from experiments import datasets, presets, zoo
-from results.tables import markdown_table
+from results.markdown import markdown_table
 
 # TensorFlow warns of every model's first call; with several models that says nothing.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)

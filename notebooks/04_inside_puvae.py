@@ -40,8 +40,8 @@ from keras import ops
 from attacks.registry import get_attack
 from defenses.defended_classifier import DefendedClassifier
 from experiments import datasets, presets, zoo
-from results.style import PALETTE
-from results.tables import markdown_table
+from results.exhibit import PALETTE
+from results.markdown import markdown_table
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
@@ -56,7 +56,7 @@ plan = presets.profile("demo").plans["digits"]
 data = datasets.load(plan.dataset)
 images, labels = data.test.images[:100], data.test.labels[:100]
 target, puvae = zoo.load("digits", "target_puvae_b"), zoo.load("digits", "puvae")
-epsilon = plan.puvae.epsilon
+epsilon = 0.3  # the budget of the paper on grey images
 goals = (labels + np.random.default_rng(0).integers(1, 10, len(labels))) % 10
 attacked = get_attack("fgsm")(target, images, labels, epsilon, target_labels=goals)
 says = {

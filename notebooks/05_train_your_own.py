@@ -45,7 +45,7 @@ from defenses.defended_classifier import DefendedClassifier
 from defenses.registry import get_purifier, purifier_names
 from experiments import datasets, presets
 from experiments.memory import keep_freed_memory
-from results.tables import markdown_table
+from results.markdown import markdown_table
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 keep_freed_memory()  # trains faster on Linux

@@ -257,7 +257,7 @@ _KNOWLEDGE = Exhibit(
             ("targeted_fgsm", "pgd"),
             ("puvae",),
             targets=_SECOND,
-            options={"surrogates": ("argmin", "softmin")},
+            surrogates=("argmin", "softmin"),
         ),
     ),
     where={

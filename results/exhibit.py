@@ -285,7 +285,8 @@ class Grid:
         defenses: Registry keys of defenses, ``"none"`` for the bare classifier.
         deciders: Who decides behind a purifier; each defense takes those that it has.
         compared: Whether further purifiers that a profile compares are measured too.
-        options: What the attacker does beyond that, for example a ``surrogate``.
+        surrogates: How an adaptive attacker gets past a choice inside a purifier; each is measured,
+            and the worst of them image by image.
     """
 
     threat: str
@@ -295,7 +296,7 @@ class Grid:
     defenses: tuple[str, ...] = ("none",)
     deciders: tuple[str, ...] = ("target",)
     compared: bool = False
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    surrogates: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -119,14 +119,17 @@ class Sheet:
 def fill(exhibit: Exhibit, dataset: str, rows: Iterable[Row]) -> Sheet:
     """Fills an exhibit in with the rows of one data set.
 
-    The sheet has no panels if there is no row for it. Points that lack a target which their line
-    has elsewhere are left out.
+    The sheet has no panels if there is no row for it, or only rows of clean images, which many
+    exhibits share, for one that asks for an attack. Points that lack a target which their line has
+    elsewhere are left out.
 
     Raises:
         ValueError: If two rows claim the same point, or a label cannot be filled in.
     """
     everything = [row for row in rows if row.dataset == dataset]
     shown = [row for row in everything if matches(row, exhibit.where)]
+    if not _attacked_as_asked(exhibit, shown):
+        shown = []
     columns = expand(exhibit.columns, shown)
     errors = standard_errors(everything)
 
@@ -154,6 +157,13 @@ def fill(exhibit: Exhibit, dataset: str, rows: Iterable[Row]) -> Sheet:
         or any(one.points.get(column) for panel in panels for one in panel.lines)
     ]
     return Sheet(exhibit, dataset, tuple(panels), tuple(present), tuple(shown))
+
+
+def _attacked_as_asked(exhibit: Exhibit, rows: Sequence[Row]) -> bool:
+    """Whether there is a row of an attack that the exhibit names, if it names any."""
+    named = [one.get("attack", "none") for one in alternatives(exhibit.where)]
+    attacks = {a for one in named for a in (one if isinstance(one, tuple) else (one,))} - {"none"}
+    return not attacks or any(row.attack in attacks for row in rows)
 
 
 def expand(parts: Sequence[Line | Axis | Derived], rows: Sequence[Row]) -> list[Line | Derived]:

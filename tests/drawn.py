@@ -1,82 +1,71 @@
-"""What tests read back from figures and tables, and small images to draw."""
+"""What tests read back from figures."""
 
 from __future__ import annotations
 
 import itertools
 
-import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 
-def lines(axes: Axes, prefix: str) -> dict[str, Line2D]:
-    """The lines of a panel whose role begins with a prefix, by their name."""
+def lines(axes: Axes, kind: str) -> dict[str, Line2D]:
+    """The lines of a panel whose ``gid`` is of a kind, by what stands behind it."""
     return {
-        str(line.get_gid()).split(":", 1)[1]: line
+        str(line.get_gid()).partition(":")[2]: line
         for line in axes.get_lines()
-        if str(line.get_gid()).startswith(f"{prefix}:")
+        if str(line.get_gid()).partition(":")[0] == kind
     }
 
 
+def printed(axes: Axes) -> list[Line2D]:
+    """The printed values of a panel."""
+    return [line for line in axes.get_lines() if line.get_gid() == "printed"]
+
+
+def bars(axes: Axes) -> dict[str, Rectangle]:
+    """The bars of a panel by ``column:line``."""
+    return {str(one.get_gid()).partition(":")[2]: one for one in axes.patches if one.get_gid()}
+
+
+def bands(axes: Axes) -> set[str]:
+    """The names of the lines that have a band."""
+    return {str(one.get_gid()).partition(":")[2] for one in axes.collections if one.get_gid()}
+
+
 def words(figure: Figure, gid: str) -> str:
-    """A text of a figure, its line breaks undone."""
-    return next(t.get_text() for t in figure.texts if t.get_gid() == gid).replace("\n", " ")
+    """The title, the subtitle or the caption of a figure."""
+    texts = figure.findobj(lambda one: one.get_gid() == gid)
+    return texts[0].get_text()
 
 
-def cells(table: str) -> list[list[str]]:
-    """The cells of a Markdown table, without the ruler."""
-    rows = [line for line in table.splitlines() if line.startswith("|")]
-    return [[c.strip() for c in row.strip("|").split("|")] for row in [rows[0], *rows[2:]]]
+def legend_words(figure: Figure) -> list[str]:
+    """The names in the legend, which stands beside the last panel."""
+    return [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
 
 
-def flat_pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Three grey images, and the same with one pixel 0.1 above, as it was, and 0.2 below."""
-    clean = np.full((3, 8, 8, 1), 0.5, np.float32)
-    attacked = clean.copy()
-    attacked[:, 0, 0, 0] = (0.6, 0.5, 0.3)
-    return clean, attacked
-
-
-def bars(axes) -> dict[str, object]:
-    """The bars of a panel by `name:group`."""
-    return {str(p.get_gid())[4:]: p for p in axes.patches if p.get_gid()}
-
-
-def heights(axes) -> dict[str, float]:
-    return {name: round(patch.get_height(), 6) for name, patch in bars(axes).items()}
-
-
-def lines_of(table: str) -> dict[str, list[str]]:
-    """The lines of a Markdown table by their first cell."""
-    return {line[0]: line[1:] for line in cells(table)[1:]}
-
-
-def assert_words_apart(figure) -> None:
-    """No two words of a figure's panels overlap, and none leaves the figure."""
+def assert_apart(figure: Figure) -> None:
+    """Draws a figure: nothing leaves it, and no two words or panels overlap."""
     FigureCanvasAgg(figure).draw()
-    texts = list(figure.texts)
+    parts: list[Artist] = figure.findobj(
+        lambda one: one.get_gid() in ("title", "subtitle", "caption")
+    )
     for axes in figure.axes:
         low, high = axes.get_xlim()
-        ticks = [t for t in axes.get_xticklabels() if low <= t.get_position()[0] <= high]
+        ticks = [one for one in axes.get_xticklabels() if low <= one.get_position()[0] <= high]
         legend = axes.get_legend()
-        texts += [axes.xaxis.label, *axes.texts, *ticks, *(legend.get_texts() if legend else [])]
-    boxes = [t.get_window_extent() for t in texts if t.get_text().strip()]
-    for first, second in itertools.combinations(boxes, 2):
-        assert not first.overlaps(second)
-    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+        parts += [axes.xaxis.label, axes.yaxis.label, *ticks, *([legend] if legend else [])]
+        parts += [axes.patch] if axes.get_visible() else []
+    boxes = [(one, one.get_window_extent()) for one in parts if _has_words(one)]
+    for (first, box), (second, other) in itertools.combinations(boxes, 2):
+        assert not box.padded(-0.5).overlaps(other), (first, second)
+    for one, box in boxes:
+        inside = figure.bbox.padded(0.5)
+        assert inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1), one
 
 
-# -- pictures -------------------------------------------------------------------------------------
-
-
-def projections() -> dict[str, np.ndarray]:
-    clean, attacked = flat_pictures()
-    candidates = np.stack([np.full((8, 8, 1), c / 10, np.float32) for c in range(3)])
-    return {
-        "clean": clean, "attacked": attacked, "candidates": np.stack([candidates] * 3),
-        "distances": np.array([[0.1, 0.2, 0.3], [0.3, 0.1, 0.2], [0.2, 0.3, 0.1]]),
-        "chosen": np.array([0, 1, 2]), "purified": candidates, "labels": np.array([0, 1, 1]),
-        "target_predictions": np.array([1, 1, 0]), "decisions": np.array([0, 2, 1]),
-    }  # fmt: skip
+def _has_words(one: Artist) -> bool:
+    return not hasattr(one, "get_text") or bool(one.get_text().strip())

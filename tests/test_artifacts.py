@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 
 import keras
 import numpy as np
@@ -17,11 +18,11 @@ from experiments.artifacts import (
     file_hash,
     load_keras_model,
     save_deflated,
-    write_atomically,
 )
 from experiments.config import LATER, TrainingConfig
 from experiments.fitting import round_weights
 from experiments.reproducibility import array_hash, derive_seed, stable_hash
+from results.files import write_atomically
 
 RECIPE = {"config": TrainingConfig(epochs=1), "seed": 0}
 
@@ -70,6 +71,45 @@ def test_a_failed_making_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         store.arrays("sets", RECIPE, fail)
     assert not store.has("sets", RECIPE)
+    assert set(store.arrays("sets", RECIPE, Maker())) == {"x"}, "nothing is left locked"
+
+
+def test_of_two_runs_the_second_waits_and_reads_what_the_first_has_made(tmp_path, caplog):
+    started, go_on = threading.Event(), threading.Event()
+    found: list[dict[str, np.ndarray]] = []
+
+    def slow():
+        started.set()
+        assert go_on.wait(timeout=60)
+        return {"x": np.arange(3.0)}
+
+    def run(make) -> threading.Thread:
+        def target():
+            found.append(ArtifactStore(tmp_path).arrays("sets", RECIPE, make))
+
+        thread = threading.Thread(target=target)
+        thread.start()
+        return thread
+
+    with caplog.at_level(logging.WARNING):
+        first = run(slow)
+        assert started.wait(timeout=60)
+        second_makes = Maker()
+        second = run(second_makes)
+        second.join(timeout=0.5)
+        assert second.is_alive() and not found
+        go_on.set()
+        for thread in (first, second):
+            thread.join(timeout=60)
+    assert [list(arrays["x"]) for arrays in found] == [[0, 1, 2]] * 2
+    assert second_makes.calls == 0
+    assert "Waiting for another run" in caplog.text
+
+
+def test_making_one_artifact_may_ask_for_another(tmp_path):
+    store, inner = ArtifactStore(tmp_path), {"config": 1}
+    found = store.arrays("sets", RECIPE, lambda: store.arrays("sets", inner, Maker()))
+    assert set(found) == {"x"} and store.has("sets", inner)
 
 
 def test_a_failed_writing_leaves_the_old_file(tmp_path):

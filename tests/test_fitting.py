@@ -94,9 +94,13 @@ def test_nan_loss_is_an_error(tmp_path):
 
 def test_schedules_have_the_printed_values():
     steps = TrainingConfig(
-        epochs=10, optimizer="sgd", learning_rate=0.1, schedule="steps",
-        milestones=(0.4, 0.61), decays=(0.1, 0.01),
-    )  # fmt: skip
+        epochs=10,
+        optimizer="sgd",
+        learning_rate=0.1,
+        schedule="steps",
+        milestones=(0.4, 0.61),
+        decays=(0.1, 0.01),
+    )
     rate = fitting.make_optimizer(steps, 10)._learning_rate
     values = [float(rate(step)) for step in (0, 40, 41, 61, 62, 99)]
     np.testing.assert_allclose(values, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-5)

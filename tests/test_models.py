@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.presets.paper import PRINTED_TRAINING
 from models import densenet, resnet, wide_resnet
 from models.autoencoders import sfl_vae_decoder, sfl_vae_encoder
 from models.layers import LayerSeeds, Sampling
 from models.preactivation import PreactivationLayers
 from models.registry import (
     CLASSIFIERS,
-    PRINTED_TRAINING,
     TARGETS,
     VOTERS,
     build_classifier,

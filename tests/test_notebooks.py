@@ -30,7 +30,7 @@ FORBIDDEN = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 def executed(source: Path, change: str = "") -> nbformat.NotebookNode:
     """The notebook of a plain-text source, with the outputs of a run in its own folder.
 
-    `change` is a line for the end of the cell with the tag "parameters".
+    ``change`` is a line for the end of the cell with the tag "parameters".
     """
     notebook = jupytext.read(source)
     # Cell ids are random by default, and every run would change the file.
@@ -91,7 +91,7 @@ def test_it_defines_nothing(source):
     tree = ast.parse(source.read_text(encoding="utf-8"))
     defined = [f"line {node.lineno}" for node in ast.walk(tree) if isinstance(node, FORBIDDEN)]
     assert not defined, f"{source.name} defines something; move it into a package: {defined}"
-    packages = {"attacks", "defenses", "experiments", "models", "results"}
+    packages = {"attacks", "defenses", "experiments", "models", "papers", "results"}
     imported = {
         node.module.split(".")[0]
         for node in ast.walk(tree)

@@ -15,8 +15,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments import catalog, datasets, scheduler
-from experiments.artifacts import ArtifactStore
+from experiments import scheduler
 from experiments.config import (
     AttackConfig,
     AttackedCopies,
@@ -26,29 +25,30 @@ from experiments.config import (
     DecisionConfig,
     Profile,
     PurifierConfig,
+    SubstituteConfig,
     TrainingConfig,
 )
-from experiments.evaluation import Study
+from experiments.measure import Study
 from experiments.presets import shared
-from experiments.training import TrainedModels
-from results.rows import Row
+from experiments.runs import Run
+from papers import catalog
+from results.exhibit import Where, matches
+from results.row import Row
 
-ENTRIES = ("003.F1.1", "003.F3.2", "003.F3.5", "003.F3.8", "003.F3.10", "003.F3.14")
-LATER_ENTRIES = (
-    "003.F3.10", "003.F4.2", "003.T4.1", "003.T5.1", "003.F5.3", "003.F5.8", "003.F5.10",
-)  # fmt: skip
-PUVAE_ENTRIES = ("004.F4", "004.F7", "004.T3", "004.T6", "004.F8", "004.T7", "004.T8")
+SMALLEST_EXHIBITS = ("003.F3.6",)
+EXHIBITS = ("003.F1.1", "003.F3.2", "003.F3.5", "003.F3.8", "003.F3.10", "003.F3.14")
 # Few blocks: uncompiled, each takes as long as a layer.
 CODES_AT_ONCE = 512
+BRIEF = TrainingConfig(epochs=1, batch_size=200)
 
 
 def tiny_profile() -> Profile:
-    """Two targets, both purifiers, two voters, three attacks, two epsilons."""
+    """Two targets, a purifier with its ablation, two voters, three attacks, two epsilons."""
     training = TrainingConfig(epochs=2, batch_size=50)
     networks = {"width": 0.1, "training": training}
     plan = DatasetPlan(
         dataset=DatasetConfig(name="digits", train_limit=200, validation_size=100, test_limit=40),
-        targets={name: ClassifierConfig(architecture=name, **networks) for name in "AB"},
+        classifiers={name: ClassifierConfig(architecture=name, **networks) for name in "AB"},
         purifiers={
             name: PurifierConfig(name=name, training=training, width=0.05)
             for name in ("sfl_vae", "non_sfl_vae")
@@ -76,90 +76,116 @@ def tiny_profile() -> Profile:
                 },
             ),
         },
-        epsilons=(0.0, 0.1),
-        voting_epsilons=(0.1,),
+        budgets={"axis": (0.0, 0.1), "voting": (0.1,)},
+        cuts="Profile tiny: for tests.",
         voting_subsets=2,
         num_draws=2,
-        cuts="Profile tiny: for tests.",
     )
 
 
-def later_profile() -> Profile:
-    """What chapters 4 and 5 add: every other purifier, a target of its own and its substitutes.
+def smallest_profile() -> Profile:
+    """Two targets, one of the smallest purifiers, one attack."""
+    profile = tiny_profile()
+    plan = profile.plans["digits"]
+    classifiers = {
+        name: dataclasses.replace(config, training=BRIEF)
+        for name, config in plan.classifiers.items()
+    }
+    smallest = dataclasses.replace(
+        plan,
+        classifiers=classifiers,
+        purifiers={"magnet": PurifierConfig(name="magnet", training=BRIEF)},
+        voters=(),
+        compared=("magnet",),
+    )
+    return dataclasses.replace(profile, plans={"digits": smallest}, num_draws=1)
 
-    Small networks stand in for Wide-ResNet, DenseNets and voters, which take long to build.
+
+def later_profile() -> Profile:
+    """Further purifiers of the dissertation, retrained targets, transferred classifiers.
+
+    Small networks stand in for Wide-ResNet, DenseNets and voters, which take long to build. All
+    are trained for one epoch.
     """
     profile = tiny_profile()
     plan = profile.plans["digits"]
-    training = TrainingConfig(epochs=1, batch_size=200)
     purifiers = {
-        name: PurifierConfig(name=name, training=training, width=0.1)
+        name: PurifierConfig(name=name, training=BRIEF, width=0.1)
         for name in ("defense_cyclegan", "defense_cyclegan_4")
     }
-    several_steps = dataclasses.replace(training, batch_size=50)  # after one no code has moved
-    purifiers |= {
+    purifiers["defense_vae"] = PurifierConfig(
+        name="defense_vae",
+        training=BRIEF,
+        width=0.1,
+        copies=AttackedCopies(target="A", attacks=((AttackConfig(name="fgsm"), 0.2),)),
+    )
+    purifiers["defense_gan"] = _defense_gan()
+    first, second, third = (
+        ClassifierConfig(architecture=name, width=0.1, training=BRIEF) for name in "ABC"
+    )
+    sweep = shared.kl_variants(plan.purifiers["sfl_vae"], BRIEF)
+    later = dataclasses.replace(
+        plan,
+        classifiers={
+            "A": plan.classifiers["A"],
+            "wide_resnet": first,
+            "substitute_0": second,
+            "substitute_1": third,
+        },
+        purifiers={"sfl_vae": plan.purifiers["sfl_vae"], **purifiers},
+        variants=dict(list(sweep.items())[:2]),
+        retrained=("A", "wide_resnet"),
+        voters=(second,),
+        transferred=("substitute_0", "substitute_1"),
+        unpublished=shared.UNPUBLISHED,
+    )
+    return dataclasses.replace(profile, plans={"digits": later}, num_draws=1)
+
+
+def codes_profile() -> Profile:
+    """As `later_profile`, with VQUNet and its ablations."""
+    profile = later_profile()
+    plan = profile.plans["digits"]
+    several_steps = dataclasses.replace(BRIEF, batch_size=50)  # after one no code has moved
+    purifiers = {
         key: dataclasses.replace(
             config, arguments={**config.arguments, "codes_at_once": CODES_AT_ONCE}
         )
         for key, config in shared.vq_purifiers(several_steps, width=0.1).items()
     }
-    purifiers["defense_vae"] = PurifierConfig(
-        name="defense_vae",
-        training=training,
-        width=0.1,
-        copies=AttackedCopies(target="A", attacks=((AttackConfig(name="fgsm"), 0.2),)),
-    )
-    purifiers["defense_gan"] = PurifierConfig(
-        name="defense_gan",
-        training=training,
-        width=0.1,
-        arguments={"num_restarts": 1, "num_steps": 2},
-    )
-    first, second, third = (
-        ClassifierConfig(architecture=name, width=0.1, training=training) for name in "ABC"
-    )
-    later = dataclasses.replace(
-        plan,
-        targets={"A": plan.targets["A"]},
-        purifiers={"sfl_vae": plan.purifiers["sfl_vae"], **purifiers},
-        voters=(second,),
-        wide_resnet=first,
-        substitutes=(second, third),
-    )
-    return dataclasses.replace(profile, plans={"digits": later}, num_draws=1)
+    plan = dataclasses.replace(plan, purifiers={**plan.purifiers, **purifiers})
+    return dataclasses.replace(profile, plans={"digits": plan})
 
 
 def puvae_profile() -> Profile:
-    """What the PuVAE paper adds."""
+    """What the PuVAE paper adds: purifiers with a source, targeted and adaptive attackers."""
     profile = tiny_profile()
-    training = TrainingConfig(epochs=1, batch_size=200)
     search = {
         "binary_search_steps": 1,
         "max_iterations": 20,
         "learning_rate": 0.3,
         "initial_const": 100.0,
     }
-    puvae = shared.puvae_plan(
-        colour=False,
-        classifier=training,
-        width=0.1,
-        substitute_training={"num_seed_images": 20, "num_rounds": 2, "epochs": 1},
-        num_draws=2,
-        searches=(1,),
-        timed_search=(2, 2),
+    purifiers = shared.puvae_purifiers(
+        colour=False, puvae=BRIEF, width=0.1, decoder_width=0.1, magnet=BRIEF
     )
-    guards = shared.puvae_purifiers(
-        puvae, puvae=training, width=0.1, decoder_width=0.1, magnet=training
-    )
-    defense_gan = later_profile().plans["digits"].purifiers["defense_gan"]
     plan = dataclasses.replace(
         profile.plans["digits"],
-        targets={},
+        classifiers=shared.puvae_classifiers(colour=False, training=BRIEF, width=0.1),
         voters=(),
-        purifiers={"defense_gan": defense_gan, **guards},
-        unpublished=shared.UNPUBLISHED,
+        purifiers={"defense_gan": _defense_gan(), **purifiers},
+        variants=shared.puvae_variants(
+            purifiers["puvae_other_source"], shared.PUVAE_COEFFICIENTS[:1]
+        ),
+        substitute=SubstituteConfig(
+            classifier=ClassifierConfig(architecture="puvae_e", training=BRIEF),
+            arguments={"num_seed_images": 20, "num_rounds": 2, "epochs": 1},
+        ),
+        unpublished=(*shared.UNPUBLISHED, *shared.VARIANTS),
         attacked_through={"puvae": 20},
-        puvae=puvae,
+        attacked_draws=2,
+        searches=(1,),
+        timed_search=(2, 2),
     )
     return dataclasses.replace(
         profile,
@@ -169,13 +195,18 @@ def puvae_profile() -> Profile:
     )
 
 
+def _defense_gan() -> PurifierConfig:
+    arguments = {"num_restarts": 1, "num_steps": 2}
+    return PurifierConfig(name="defense_gan", training=BRIEF, width=0.1, arguments=arguments)
+
+
 def tiny_run(
-    folder: Path, profile: Profile | None = None, entries: Sequence[str] = ENTRIES
-) -> scheduler.Run:
+    folder: Path, profile: Profile | None = None, exhibits: Sequence[str] = EXHIBITS
+) -> Run:
     """A run that keeps everything under `folder`."""
-    return scheduler.Run(
+    return Run(
         profile=profile or tiny_profile(),
-        entries=tuple(catalog.select(entries)),
+        exhibits=tuple(catalog.select(exhibits)),
         dataset_names=("digits",),
         seed=0,
         results_dir=folder / "results",
@@ -183,30 +214,23 @@ def tiny_run(
     )
 
 
-def finished_run(folder: Path, profile: Profile, entries: Sequence[str]) -> scheduler.Run:
-    """A run that has measured and drawn."""
-    run = tiny_run(folder, profile, entries)
-    scheduler.measure(run)
-    return run
+def study_of(run: Run) -> Study:
+    """What a run measures with."""
+    return scheduler.study_of(run, "digits")
 
 
-def study_of(run: scheduler.Run) -> Study:
-    """What a run measured with, read back from its store."""
-    plan = run.profile.plans["digits"]
-    models = TrainedModels(plan, datasets.load(plan.dataset), ArtifactStore(run.artifacts_dir), 0)
-    return Study(run.profile, models, run.rows)
-
-
-def rows_where(run: scheduler.Run, experiment: str, **fields: object) -> list[Row]:
-    """The rows of an experiment that have these values."""
-    return [
-        row
-        for row in run.rows.read(experiment)
-        if all(getattr(row, name) == value for name, value in fields.items())
-    ]
+def rows_where(rows: Run | Study, where: Where) -> list[Row]:
+    """The stored rows that meet conditions."""
+    store = rows.rows
+    return [row for row in store.read("digits") if matches(row, where)]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    scheduler.measure(tiny_run(parser.parse_args().folder))
+    parser.add_argument("--smallest", action="store_true")
+    options = parser.parse_args()
+    if options.smallest:
+        scheduler.run_all(tiny_run(options.folder, smallest_profile(), SMALLEST_EXHIBITS))
+    else:
+        scheduler.run_all(tiny_run(options.folder))

@@ -85,12 +85,13 @@ def clean_distances(
         }
         study.ensure(wanted, partial(_measured, study, clean, [name]))
     if paired and len(present) > 1:
-        both = {"purifiers": [recipes[name] for name in present[:2]]}
+        both = present[:2]
+        depends_on = {"purifiers": [recipes[name] for name in both]}
         wanted = {
-            (present[0], metric): study.row(clean, both, defense=present[0], metric=metric)
+            (present[0], metric): study.row(clean, depends_on, defense=present[0], metric=metric)
             for metric in _metrics((), paired)
         }
-        study.ensure(wanted, partial(_measured, study, clean, present, paired))
+        study.ensure(wanted, partial(_measured, study, clean, both, paired))
 
 
 def weight_sweep(study: Study, exhibit: str, *, purifier: str, weight: str) -> None:

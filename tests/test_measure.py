@@ -1,0 +1,340 @@
+"""Accuracies: each is measured once, under the threat model that it was attacked under."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from experiments import measure as measuring
+from experiments.attacked_sets import UNBOUNDED, Scenario
+from experiments.measure import Study, measure
+from experiments.outcomes import Outcome, worst
+from experiments.runs import draw
+from experiments.scheduler import measure_exhibit
+from experiments.training import TrainedModels
+from results.exhibit import ABSENT, Grid
+from results.store import RowStore
+from tests.tiny_profile import later_profile, puvae_profile, rows_where, study_of, tiny_run
+
+DISSERTATION = ("003.F3.6", "003.F3.10", "003.F4.2", "003.F5.3", "003.T5.1")
+PUVAE = ("004.T3", "004.T6", "004.F8")
+POOLED = ("sfl_vae", "defense_cyclegan")
+
+
+def measured(folder, profile, exhibits):
+    """A run whose exhibits were measured, its study, and how often each group of them was."""
+    run = tiny_run(folder, profile, exhibits)
+    study, calls, original = study_of(run), Counter(), measuring._outcomes
+
+    def counted(study, scenario, who, names):
+        names = tuple(names)
+        calls[scenario, who, names] += 1
+        return original(study, scenario, who, names)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "_outcomes", counted)
+        for exhibit in run.exhibits:
+            measure_exhibit(study, exhibit)
+    return run, study, calls
+
+
+@pytest.fixture(scope="module")
+def dissertation(tmp_path_factory, uncompiled):
+    return measured(tmp_path_factory.mktemp("later"), later_profile(), DISSERTATION)
+
+
+@pytest.fixture(scope="module")
+def puvae(tmp_path_factory, uncompiled):
+    return measured(tmp_path_factory.mktemp("puvae"), puvae_profile(), PUVAE)
+
+
+@pytest.fixture
+def no_models(monkeypatch):
+    """A model that is asked for fails the test."""
+
+    def forbidden(*_, **__):
+        raise AssertionError("a model was asked for")
+
+    for name in ("target", "purifier", "voter", "retrained", "substitute"):
+        monkeypatch.setattr(TrainedModels, name, forbidden)
+
+
+# -- what is measured -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dissertation", "puvae"])
+def test_every_exhibit_can_be_drawn(name, request):
+    run, study, _ = request.getfixturevalue(name)
+    for exhibit in run.exhibits:
+        if exhibit.implemented:
+            (figure,) = draw(run, exhibit, study.dataset)
+            assert figure.stat().st_size > 5000, exhibit.id
+
+
+@pytest.mark.parametrize("name", ["dissertation", "puvae"])
+def test_every_accuracy_is_measured_once_however_many_exhibits_ask_for_it(name, request):
+    _, study, calls = request.getfixturevalue(name)
+    assert set(calls.values()) == {1}
+    asked = Counter(who.defense for scenario, who, _ in calls if scenario == clean_of(who))
+    if name == "dissertation":
+        # Before A by three figures and before the Wide-ResNet by another two.
+        assert asked == dict.fromkeys(("none", *POOLED, "defense_vae"), 2) | {"defense_gan": 1}
+    rows = study.rows.read("digits")
+    assert len(study.measured) == len(rows) == len({row.place for row in rows})
+
+
+def clean_of(who) -> Scenario:
+    return Scenario(targets=(who.target,))
+
+
+def test_an_attacked_set_is_made_once_for_every_defense(dissertation):
+    _, study, _ = dissertation
+    folder = study.models.store.root / "attacked_sets"
+    made = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    # One on A alone, one through each of four defenses, one on the Wide-ResNet and others.
+    assert len(made) == 6
+    facing = {row.defense for row in rows_where(study, {"threat_model": "oblivious"})}
+    assert facing == {"none", *POOLED, "defense_vae", "defense_gan"}
+
+
+def test_the_outcomes_behind_the_rows_have_their_counts(dissertation, puvae):
+    for _, study, _ in (dissertation, puvae):
+        for row in study.rows.read("digits"):
+            outcome = study.outcomes.get(row)
+            assert outcome.counts == (row.correct, row.total), row
+            assert outcome.correct.shape[1] == row.distinct_images
+
+
+def test_through_a_defense_only_what_is_deployed_is_attacked(dissertation):
+    _, study, _ = dissertation
+    found = {
+        threat: {
+            (row.defense, row.decider, row.settings.get("retrained", False))
+            for row in rows_where(study, {"threat_model": threat})
+        }
+        for threat in ("framework", "framework_transfer")
+    }
+    assert found["framework"] == {
+        *(
+            (defense, decider, False)
+            for defense in POOLED
+            for decider in ("mean_voter", "vote", "vote_bayes")
+        ),
+        ("defense_vae", "target", True),
+        ("defense_gan", "target", False),
+    }
+    assert found["framework_transfer"] == {
+        *((defense, "target", False) for defense in (*POOLED, "defense_vae")),
+    }
+
+
+def test_a_retrained_classifier_is_measured_beside_the_target(dissertation):
+    _, study, _ = dissertation
+    common = {"defense": "defense_vae", "target": "wide_resnet"}
+    (row,) = rows_where(study, {**common, "threat_model": "mixed", "retrained": True})
+    mixed = Scenario(threat="mixed", attack="fgsm", epsilon=0.1, targets=("wide_resnet",))
+    purified = study.purified("defense_vae", study.sets.images(mixed))
+    retrained = study.models.retrained("defense_vae", "wide_resnet")
+    labels = retrained.predict(purified, verbose=0).argmax(axis=1)
+    right = labels == study.data.test.labels
+    assert (row.correct, row.decider) == (right.sum(), "target")
+    np.testing.assert_array_equal(study.outcomes.get(row).correct, right[np.newaxis])
+    assert len(rows_where(study, {**common, "attack": "none"})) == 2
+
+
+def test_every_defense_meets_every_attack_before_both_targets(puvae):
+    _, study, _ = puvae
+    for attack in ("targeted_fgsm", "targeted_bim", "targeted_carlini_wagner"):
+        for target in ("puvae_a", "puvae_b"):
+            rows = rows_where(
+                study, {"attack": attack, "target": target, "threat_model": "oblivious"}
+            )
+            assert sorted(row.defense for row in rows) == [
+                "adversarial_training",
+                "defense_gan",
+                "magnet",
+                "magnet",
+                "none",
+                "puvae",
+            ]
+            (row,) = (row for row in rows if row.defense == "puvae")
+            assert {target, row.settings["source"]} == {"puvae_a", "puvae_b"}
+            expected = (UNBOUNDED, "l2") if "carlini" in attack else (0.3, "linf")
+            assert {(row.epsilon, row.norm) for row in rows} == {expected}
+    transferred = rows_where(study, {"threat_model": "transfer", "decider": "target"})
+    assert len(transferred) == 3 * 2 * 6
+
+
+def test_the_worst_of_several_attacks_is_worst_image_by_image(puvae):
+    _, study, _ = puvae
+    rows = rows_where(study, {"threat_model": "adaptive", "defense": "puvae", "attack": "pgd"})
+    found = {row.settings["surrogate"]: row for row in rows}
+    assert set(found) == {"argmin", "softmin", "worst"}
+    assert {(row.total, row.settings["eot"]) for row in rows} == {(20, 2)}
+    outcomes = {name: study.outcomes.get(row) for name, row in found.items()}
+    expected = worst([outcomes["argmin"], outcomes["softmin"]])
+    np.testing.assert_array_equal(outcomes["worst"].correct, expected.correct)
+
+
+def test_an_adversarially_trained_classifier_is_attacked_itself(puvae):
+    _, study, _ = puvae
+    adaptive = {"threat_model": "adaptive", "defense": "adversarial_training"}
+    rows = rows_where(study, adaptive)
+    assert {row.settings["target"] for row in rows} == {"puvae_a", "puvae_b"}
+    assert len(rows) == 2 * 3 and not any("eot" in row.settings for row in rows)
+
+
+def test_whole_magnet_counts_a_refused_attack_as_right(puvae):
+    _, study, _ = puvae
+    for attack in ("none", "targeted_bim"):
+        whole, alone = (
+            rows_where(
+                study,
+                {
+                    "defense": "magnet",
+                    "attack": attack,
+                    "threat_model": ("none", "oblivious"),
+                    "target": "puvae_a",
+                    "detectors": detectors,
+                },
+            )[0].correct
+            for detectors in (True, ABSENT)
+        )
+        assert whole <= alone if attack == "none" else whole >= alone
+
+
+# -- what is not measured -------------------------------------------------------------------------
+
+
+def test_what_is_there_is_not_measured_again(dissertation, no_models):
+    run, study, _ = dissertation
+    before = study.rows.path("digits").read_bytes()
+    again = Study(run.profile, study.models, study.rows)
+    for exhibit in run.exhibits:
+        measure_exhibit(again, exhibit)
+    assert again.measured == []
+    assert study.rows.path("digits").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["dissertation", "puvae"])
+def test_a_dry_run_plans_the_same_rows_and_measures_nothing(name, request, tmp_path, no_models):
+    run, study, _ = request.getfixturevalue(name)
+    elsewhere = RowStore(tmp_path, "tiny")
+    dry = Study(run.profile, study.models, elsewhere, dry_run=True)
+    for exhibit in run.exhibits:
+        measure_exhibit(dry, exhibit)
+    planned = {row.place: row.config_hash for row in dry.planned}
+    assert planned == {row.place: row.config_hash for row in study.rows.read("digits")}
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_an_older_configuration_are_measured_anew(dissertation, tmp_path):
+    run, study, _ = dissertation
+    grid = Grid(threat="none", attacks=("none",), targets=("A",))
+    (row,) = rows_where(study, {"attack": "none", "defense": "none", "target": "A"})
+    store = RowStore(tmp_path, "tiny")
+    older = dataclasses.replace(row, value=0.0, correct=0, config_hash="0" * 16)
+    store.add([older])
+    fresh = Study(run.profile, study.models, store)
+    measure(fresh, grid)
+    assert fresh.measured == store.read("digits")
+    (stored,) = store.read("digits")
+    assert dataclasses.replace(stored, seconds=row.seconds) == row != older
+    assert fresh.outcomes.get(older) is None
+
+
+# -- what an exhibit asks for ---------------------------------------------------------------------
+
+
+def test_budgets_are_numbers_a_name_or_either_by_data_set(puvae):
+    _, study, _ = puvae
+    assert study.budgets((0.2, 0.3), "fgsm") == (0.2, 0.3)
+    assert study.budgets("axis", "fgsm") == (0.0, 0.1)
+    assert study.budgets({"digits": "voting", "": (0.5,)}, "fgsm") == (0.1,)
+    assert study.budgets({"cifar10": (0.1,), "": (0.5,)}, "fgsm") == (0.5,)
+    assert study.budgets({"cifar10": (0.1,)}, "fgsm") == ()
+    assert study.budgets("axis", "targeted_carlini_wagner") == (UNBOUNDED,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epsilons": "axes"}, r"'tiny' has no set of budgets 'axes'. Known: axis, voting"),
+        ({"attacks": ("gust",)}, r"Unknown attack 'gust'. Known: fgsm, pgd, carlini_wagner"),
+        ({"deciders": ("jury",)}, r"Unknown deciders \['jury'\]. Known: target, retrained"),
+        ({"threat": "white-box"}, "Unknown threat model 'white-box'"),
+        ({"threat": "transfer"}, "a plan of digits with a substitute"),
+    ],
+)
+def test_unknown_names_are_explained(dissertation, changes, message):
+    run, study, _ = dissertation
+    fields = {"threat": "oblivious", "attacks": ("fgsm",), "epsilons": (0.07,), "targets": ("A",)}
+    with pytest.raises(ValueError, match=message):
+        measure(Study(run.profile, study.models, study.rows), Grid(**{**fields, **changes}))
+
+
+def test_what_a_plan_does_not_have_is_left_out(dissertation, no_models):
+    run, study, _ = dissertation
+    again = Study(run.profile, study.models, study.rows)
+    grid = Grid(
+        threat="oblivious",
+        attacks=("fgsm",),
+        epsilons=(0.07,),
+        targets=("C", "puvae_a"),
+        defenses=("none", "magnet"),
+    )
+    measure(again, grid)
+    measure(again, dataclasses.replace(grid, targets=("A",), defenses=("magnet",)))
+    assert again.measured == []
+
+
+# -- keeping rows ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty(dissertation, tmp_path) -> Study:
+    run, study, _ = dissertation
+    return Study(run.profile, study.models, RowStore(tmp_path, "tiny"))
+
+
+def test_numbers_and_outcomes_become_rows(empty):
+    right = Outcome(np.array([[True, True, False, False], [True, True, True, False]]))
+    wanted = {
+        "accuracy": empty.row(Scenario(), {}, defense="none", decider="vote"),
+        "l1": empty.row(Scenario(), {}, defense="none", metric="l1"),
+        "share": empty.row(Scenario(), {}, defense="none", metric="recovery_rate"),
+    }
+    empty.ensure(wanted, lambda: {"accuracy": right, "l1": 2.5, "share": float("nan")})
+    found = {row.metric: row for row in empty.rows.read()}
+    accuracy = found["accuracy"]
+    assert (accuracy.value, accuracy.correct, accuracy.total) == (0.625, 5, 8)
+    assert (found["l1"].value, found["l1"].total, found["l1"].flags) == (2.5, None, ())
+    # A share of nothing has no value.
+    assert (found["recovery_rate"].value, found["recovery_rate"].flags) == (0.0, ("undefined",))
+    assert {row.seed for row in found.values()} == {empty.seed}
+    assert empty.measured == [found[name] for name in ("accuracy", "l1", "recovery_rate")]
+
+
+def test_a_row_that_is_there_is_kept_when_its_group_is_measured_again(empty):
+    wanted = {name: empty.row(Scenario(), {}, defense="none", metric=name) for name in ("l1", "l2")}
+    empty.ensure({"l1": wanted["l1"]}, lambda: {"l1": 1.0})
+    empty.ensure(wanted, lambda: {"l1": 7.0, "l2": 2.0})
+    empty.ensure(wanted, lambda: pytest.fail("measured again"))
+    assert {row.metric: row.value for row in empty.rows.read()} == {"l1": 1.0, "l2": 2.0}
+
+
+def test_a_configuration_is_everything_that_a_number_depends_on(empty):
+    scenario = Scenario(threat="oblivious", attack="fgsm", epsilon=0.1, targets=("A",))
+
+    def hashed(scenario=scenario, depends_on=None, **changes) -> str:
+        return empty.row(scenario, depends_on or {"width": 1}, defense="x", **changes).config_hash
+
+    assert hashed() == hashed() == hashed(settings={"target": "A"}) == hashed(metric="l1")
+    assert hashed(dataclasses.replace(scenario, attack="pgd")) != hashed()
+    assert hashed(depends_on={"width": 2}) != hashed()
+    known = hashed()
+    empty.sets.image_hash = "0" * 16
+    assert hashed() != known

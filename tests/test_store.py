@@ -1,0 +1,200 @@
+"""The files of rows: what is kept, replaced, refused, and what survives two runs at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from results import files
+from results.store import RowStore
+from tests.made_rows import CLEAN, accuracy, number, row
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_returns_exactly_what_was_added(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    odd = row(epsilon=8 / 255, value=1 / 3, correct=1, total=3, seconds=0.1 + 0.2)
+    rich = accuracy(
+        0.5,
+        settings={"target": "A", "voters": 6, "kl_weight": 0.03, "retrained": True},
+        flags=("unreliable", "undefined"),
+    )
+    distance = number(1e-17, **CLEAN, settings={})
+    assert store.add([odd, rich, distance]) == 3
+    assert store.path("cifar10") == tmp_path / "raw" / "quick" / "cifar10.csv"
+    fresh = RowStore(tmp_path, "quick").read()
+    assert fresh == sorted([odd, rich, distance], key=lambda r: r.place)
+    assert RowStore(tmp_path, "quick").get(rich.place) == rich
+    assert RowStore(tmp_path, "demo").read() == []
+
+
+def test_data_sets_have_their_own_files_and_seeds_are_told_apart(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    store.add([row(), row(seed=1), row(dataset="mnist")])
+    assert sorted(path.name for path in store.folder.glob("*.csv")) == ["cifar10.csv", "mnist.csv"]
+    assert [r.seed for r in store.read("cifar10")] == [0, 1]
+    assert [r.dataset for r in store.read(seed=0)] == ["cifar10", "mnist"]
+    assert store.read("digits") == []
+    with pytest.raises(ValueError, match="names a file"):
+        store.path("../escape")
+    with pytest.raises(ValueError, match="profile"):
+        RowStore(tmp_path, "../escape")
+
+
+def test_a_row_that_is_there_is_kept_as_it_is(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    assert not store.has(row())
+    assert store.add([row()]) == 1
+    before = store.path("cifar10").read_bytes()
+    again = accuracy(0.9, flags=("unreliable",), seconds=7.0)
+    assert RowStore(tmp_path, "quick").add([again]) == 0
+    assert store.path("cifar10").read_bytes() == before
+    assert store.has(again)
+
+
+def test_another_configuration_replaces_a_row(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    other = row(epsilon=0.3)
+    store.add([row(config_hash="old"), other])
+    new = accuracy(0.6, config_hash="new")
+    assert not store.has(new)
+    assert store.add([new]) == 1
+    assert store.read() == [new, other]
+
+
+def test_bytes_do_not_depend_on_the_order_of_adding(tmp_path):
+    some = [row(epsilon=e, settings={"target": t}) for e in (0.3, 0.05, 0.1) for t in "BAC"]
+    one, two = RowStore(tmp_path / "one", "quick"), RowStore(tmp_path / "two", "quick")
+    one.add(some)
+    for single in reversed(some):
+        two.add([single])
+    assert one.path("cifar10").read_bytes() == two.path("cifar10").read_bytes()
+
+
+def test_another_store_sees_new_rows(tmp_path):
+    reader, writer = RowStore(tmp_path, "quick"), RowStore(tmp_path, "quick")
+    assert reader.get(row().place) is None
+    writer.add([row()])
+    assert reader.get(row().place) == row()
+
+
+_ADD = """
+import sys
+from results.store import RowStore
+from tests.made_rows import row
+store = RowStore(sys.argv[1], "quick")
+for index in range(1, 61):
+    store.add([row(epsilon=index / 100, settings={"target": sys.argv[2]})])
+"""
+
+
+def test_two_runs_on_one_folder_lose_nothing(tmp_path):
+    runs = [
+        subprocess.Popen([sys.executable, "-c", _ADD, str(tmp_path), target], cwd=ROOT)
+        for target in "AB"
+    ]
+    assert [run.wait(timeout=120) for run in runs] == [0, 0]
+    rows = RowStore(tmp_path, "quick").read()
+    assert len(rows) == 120
+    assert {r.settings["target"] for r in rows} == {"A", "B"}
+
+
+def test_a_failure_while_replacing_leaves_the_old_file(tmp_path, monkeypatch):
+    store = RowStore(tmp_path, "quick")
+    store.add([row()])
+    before = store.path("cifar10").read_bytes()
+
+    def broken(source: object, destination: object) -> None:
+        raise OSError("disk gone")
+
+    monkeypatch.setattr(files.os, "replace", broken)
+    with pytest.raises(OSError, match="disk gone"):
+        store.add([row(epsilon=0.3)])
+    monkeypatch.undo()
+    assert store.path("cifar10").read_bytes() == before
+    assert [name for name in os.listdir(store.folder) if name[0] != "."] == ["cifar10.csv"]
+    assert store.read() == RowStore(tmp_path, "quick").read() == [row()]
+
+
+def test_the_new_file_is_complete_before_it_replaces_the_old(tmp_path, monkeypatch):
+    seen = []
+    replace = os.replace
+
+    def watch(source: str, destination: Path) -> None:
+        seen.append(Path(source).read_bytes())
+        assert Path(source).parent == Path(destination).parent
+        replace(source, destination)
+
+    monkeypatch.setattr(files.os, "replace", watch)
+    files.write_atomically(tmp_path / "file", b"whole")
+    assert seen == [b"whole"]
+
+
+def test_a_line_cut_off_is_dropped_with_a_warning_and_healed(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    store.add([row(epsilon=e) for e in (0.05, 0.1, 0.2)])
+    path = store.path("cifar10")
+    whole = path.read_bytes()
+    # Even a cut that leaves a line which parses is a cut: "1.5" became "1.".
+    for cut in (2, 20):
+        path.write_bytes(whole[:-cut])
+        with pytest.warns(UserWarning, match="line 4: the file ends in the middle"):
+            left = RowStore(tmp_path, "quick").read()
+        assert [r.epsilon for r in left] == [0.05, 0.1]
+    with pytest.warns(UserWarning, match="middle of a line"):
+        RowStore(tmp_path, "quick").add([row(epsilon=0.2)])
+    assert path.read_bytes() == whole
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(RowStore(tmp_path, "quick").read()) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (",0.8,800,", ",abc,800,", r"cifar10\.csv, line 2: could not convert string to float"),
+        (",800,", ",8x0,", "line 2: invalid literal for int"),
+        (",0.8,800,", ",800,", "line 2: expected 16 cells, received 15"),
+        (",0.8,", ",0.9,", "line 2: .*correct / total"),
+        (",0.8,", ",0.80,", r"line 2: expected every value as it is written.*value '0\.80'"),
+        (",target=A,", ",target=A;drawn=3,", "line 2: Expected settings as sorted"),
+        (",target=A,", ",voters=06,", "line 2: Expected settings as sorted"),
+        ("seconds\n", "duration\n", r"line 1: .*unknown \['duration'\], missing \['seconds'\]"),
+        ("dataset,defense", "defense,dataset", "line 1: .*order changed"),
+        ("cifar10,sfl_vae", "mnist,sfl_vae", "line 2: expected rows of 'cifar10' only"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_line(tmp_path, old, new, message):
+    store = RowStore(tmp_path, "quick")
+    store.add([row()])
+    path = store.path("cifar10")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        RowStore(tmp_path, "quick").read()
+
+
+def test_a_measurement_that_stands_twice_is_an_error(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    store.add([row()])
+    path = store.path("cifar10")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[-1]]))
+    with pytest.raises(ValueError, match="line 3: expected each measurement once"):
+        store.read()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe"])
+def test_a_file_without_a_heading_is_an_error(tmp_path, content):
+    store = RowStore(tmp_path, "quick")
+    store.folder.mkdir(parents=True)
+    store.path("cifar10").write_bytes(content)
+    with pytest.raises(ValueError, match=r"cifar10\.csv.*expected (the columns|UTF-8)"):
+        store.read()
