@@ -15,10 +15,10 @@ from experiments.deciders import Defended, DefendedImages, defended
 from experiments.inference import classifier_labels
 from experiments.measure import Study
 from experiments.outcomes import Outcome
-from results.pictures import PictureRow, save_pictures
+from results.pictures import PictureRow, amplify, save_pictures
 
-WEIGHTS = ("reconstruction", "kl", "cross_entropy")
-"""The weights of PuVAE's losses as rows call them; its arguments end in ``_weight``."""
+WEIGHTS = (("reconstruction", "RC"), ("kl", "KL"), ("cross_entropy", "CE"))
+"""The weights of PuVAE's losses as rows and the paper call them; arguments end in ``_weight``."""
 
 
 def example_images(
@@ -99,9 +99,7 @@ def projections(
     candidates, nearest = np.asarray(projection.candidates), np.asarray(projection.labels)
     purified = candidates[np.arange(len(chosen)), nearest]
     said = _says(study, who.target, purified)
-    words = [
-        f"{names[label]}\nchose {names[one]}" for label, one in zip(said, nearest, strict=True)
-    ]
+    words = [f"{names[label]}\n({names[one]})" for label, one in zip(said, nearest, strict=True)]
     rows = [
         PictureRow(label="clean\nlabel", images=clean, words=_words(names, truth)),
         _judged(
@@ -113,7 +111,7 @@ def projections(
         ),
         _perturbation(clean, attacked[chosen]),
         PictureRow(
-            label="purified\ntarget says,\nclass chosen",
+            label="purified\ntarget says\n(class chosen)",
             images=purified,
             words=words,
             right=list(said == truth),
@@ -188,12 +186,12 @@ def loss_weights(
     for key, (weights, row) in found.items():
         projection = _seeded(study, PuVAE.narrow(study.models.purifier(key))).project(image)
         stored = study.rows.get(row.place)
-        label = [f"λ {name} = {weights[name]:g}" for name in WEIGHTS]
+        label = [rf"$\lambda_\mathrm{{{short}}}$ = {weights[name]:g}" for name, short in WEIGHTS]
         label.append(f"{100 * stored.value:.1f} % correct" if stored else "")
         (nearest,) = np.asarray(projection.labels)
         rows.append(
             PictureRow(
-                label="\n".join(label).replace("cross_entropy", "CE"),
+                label="\n".join(label),
                 images=np.asarray(projection.candidates)[0],
                 words=list(names),
                 framed=[index == nearest for index in range(len(names))],
@@ -222,7 +220,7 @@ def _weights(arguments: Mapping[str, Any]) -> dict[str, float]:
     """The weights of PuVAE's losses, those published where they are not changed."""
     return {
         name: arguments.get(f"{name}_weight", published)
-        for name, published in zip(WEIGHTS, PUBLISHED_WEIGHTS, strict=True)
+        for (name, _), published in zip(WEIGHTS, PUBLISHED_WEIGHTS, strict=True)
     }
 
 
@@ -248,9 +246,5 @@ def _judged(
 
 
 def _perturbation(clean: np.ndarray, attacked: np.ndarray) -> PictureRow:
-    """What was changed, made visible: grey is no change; one factor, so that images compare."""
-    change = attacked - clean
-    peak = float(np.abs(change).max())
-    factor = 0.5 / peak if peak > 0 else 1.0
-    images = np.clip(0.5 + factor * change, 0, 1)
+    images, factor = amplify(attacked - clean)
     return PictureRow(label=f"perturbation\n× {factor:.3g}", images=images)
