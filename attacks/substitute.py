@@ -21,14 +21,15 @@ class SubstituteTraining:
 
     Each round trains the substitute on all images labelled so far. Between rounds each image is
     augmented by a copy, moved one step along the sign of the gradient of the substitute's logit of
-    its label; the target is queried for the labels of these copies, which lie near the substitute's
-    decision boundary.
+    its label, which makes the substitute surer of it; the target is queried for the labels of these
+    copies.
 
     **Reference**: PuVAE, sec. V and Table 6 (architecture E); Papernot et al., "Practical
     black-box attacks against machine learning", 2017, algorithm 1.
     **Differs from the paper**: PuVAE gives no numbers; these are those of Defense-GAN's public
-    black-box script. The optimizer is Adam with rate 0.001, and the substitute is trained on from
-    round to round.
+    black-box script, but for the direction of the step, which that script turns around in the first
+    three of its five augmentations. The optimizer is Adam with rate 0.001, and the substitute is
+    trained on from round to round.
 
     Args:
         num_seed_images: Images that the attacker starts with.

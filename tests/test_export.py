@@ -27,7 +27,9 @@ for name in sys.stdin.read().split():
     purifier = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras", compile=False)
     purifier.export(f"{sys.argv[1]}/{name}", format="tf_saved_model", verbose=False)
 """
-every_purifier = pytest.mark.parametrize("name", purifier_names())
+#: One ablation of the four that differ in a concatenation stands for all of them.
+NAMES = [name for name in purifier_names() if name[-2:] not in ("_1", "_2", "_3")]
+every_purifier = pytest.mark.parametrize("name", NAMES)
 
 
 def some_images() -> np.ndarray:
@@ -55,7 +57,7 @@ def build(name: str, scale: float = 0.1, **arguments) -> Purifier:
 def exported(tmp_path_factory) -> tuple[Path, dict[str, Purifier]]:
     """A folder with the SavedModel of every purifier, written by a process that loaded it."""
     folder = tmp_path_factory.mktemp("exported")
-    purifiers = {name: build(name) for name in purifier_names()}
+    purifiers = {name: build(name) for name in NAMES}
     for name, purifier in purifiers.items():
         purifier.save(folder / f"{name}.keras")
     subprocess.run(

@@ -47,6 +47,11 @@ def test_the_demo_finds_its_purifiers_classifiers_and_voters_published(demo):
         for name in purifiers
         for target in plan.retrained
     }
+    substitutes = [name for name in zoo.names("digits") if name.startswith("substitute_of_")]
+    assert substitutes == ["substitute_of_puvae_a", "substitute_of_puvae_b"]
+    recipes |= {
+        name: demo.substitute_recipe(name.removeprefix("substitute_of_")) for name in substitutes
+    }
     published = set(zoo.names("digits"))
     wanted = set(recipes) - set(plan.unpublished)
     assert wanted <= published <= wanted | (set(retrained) - set(plan.unpublished))
