@@ -94,7 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
         for exhibit in exhibits if options.only else ():
             if not exhibit.implemented:
                 print(f"{exhibit.id}  {exhibit.title}: {exhibit.note}")
-        if options.figures_only:
+        measured = any(e.implemented and e.applies_to(n) for e in exhibits for n in names)
+        if not measured:
+            print(f"Nothing to measure of these on {', '.join(names)}.")
+        if options.figures_only or not measured:
             runs.redraw(run)
             return 0
         # TensorFlow is imported from here on.
@@ -104,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
         from experiments import scheduler
 
         scheduler.run_all(run)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

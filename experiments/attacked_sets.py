@@ -29,6 +29,8 @@ UNBOUNDED = 1.0
 """The epsilon that rows carry where an attack has no budget: only the range [0, 1] bounds it."""
 SURROGATES = {"argmin": False, "softmin": True}
 """How an adaptive attacker treats a purifier's choice among candidates -> whether as a mixture."""
+_MEASURED = tuple(threat for threat in ThreatModel if threat != ThreatModel.SCORE)
+"""The threat models that sets are made under; attacks by scores alone do not exist yet."""
 Epsilons = list[float | None]
 Crafted = dict[float | None, np.ndarray]
 
@@ -61,7 +63,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for noun, name, known in (
-            ("threat model", self.threat, ("none", *ThreatModel)),
+            ("threat model", self.threat, ("none", *_MEASURED)),
             ("surrogate", self.surrogate, (None, *SURROGATES)),
         ):
             if name not in known:
@@ -120,7 +122,8 @@ class AttackedSets:
         """
         if scenario.attack == "none":
             return ""
-        return "l2" if scenario.epsilon == UNBOUNDED else self.attack(scenario.attack).norm
+        bounded = self.attack_config(scenario.attack).bounded
+        return self.attack(scenario.attack).norm if bounded else "l2"
 
     def recipe(self, scenario: Scenario) -> dict[str, Any]:
         """What the images of a scenario depend on beside the attack and the test images."""
@@ -258,7 +261,7 @@ class AttackedSets:
     ) -> np.ndarray:
         """The stored set of one epsilon; an attack that has no epsilon is run for all at once."""
         attack, epsilon = self.attack(scenario.attack), scenario.epsilon
-        unbounded = attack.allows_native_epsilon and epsilon == UNBOUNDED
+        unbounded = not self.attack_config(scenario.attack).bounded
         whole_axis = attack.allows_native_epsilon and not unbounded
         epsilons: Epsilons = [None if unbounded else epsilon]
         if whole_axis:

@@ -71,10 +71,13 @@ class Study:
             attack: A name of the profile's attacks.
 
         Raises:
-            ValueError: If the profile has no attack or no set of budgets of that name.
+            ValueError: If the profile has no attack or no set of budgets of that name, or a budget
+                is no number in [0, 1].
         """
         if attack != "none" and not self.sets.attack_config(attack).bounded:
             return (UNBOUNDED,)
+        if attack == "none":
+            return (0.0,)
         if isinstance(epsilons, Mapping):
             epsilons = epsilons.get(self.dataset, epsilons.get("", ()))
         if isinstance(epsilons, str):
@@ -85,7 +88,13 @@ class Study:
                     f"{known}."
                 )
             epsilons = self.profile.budgets[epsilons]
-        return tuple(epsilons)
+        numbers = isinstance(epsilons, tuple) and all(isinstance(e, int | float) for e in epsilons)
+        if not numbers or not epsilons or not all(0 <= e <= 1 for e in epsilons):
+            raise ValueError(
+                f"Expected budgets of {attack} on {self.dataset} as a tuple of numbers in [0, 1], "
+                f"at least one, received {epsilons!r}."
+            )
+        return tuple(dict.fromkeys(epsilons))
 
     # -- rows -----------------------------------------------------------------------------------
 
@@ -144,12 +153,14 @@ class Study:
             return
         if all(self.rows.has(row) for row in wanted.values()):
             return
+        # A row that is there stays, and so do its bits.
+        missing = {name: row for name, row in wanted.items() if not self.rows.has(row)}
         start = time.perf_counter()
         measured = measure()
         seconds = round((time.perf_counter() - start) / len(wanted), 3)
-        rows = [_filled(row, measured[name], seconds) for name, row in wanted.items()]
-        outcomes = {name: value for name, value in measured.items() if isinstance(value, Outcome)}
-        self.outcomes.add((wanted[name], outcome) for name, outcome in outcomes.items())
+        rows = [_filled(row, measured[name], seconds) for name, row in missing.items()]
+        outcomes = {n: value for n, value in measured.items() if isinstance(value, Outcome)}
+        self.outcomes.add((row, outcomes[n]) for n, row in missing.items() if n in outcomes)
         self.rows.add(rows)
         self.measured += rows
 
@@ -176,6 +187,11 @@ def measure(study: Study, grid: Grid) -> None:
         study: Models and test images.
         grid: What is asked for.
     """
+    if grid.surrogates and grid.threat != ThreatModel.ADAPTIVE:
+        raise ValueError(
+            f"Expected surrogates for the threat model 'adaptive' alone, received {grid.threat!r}. "
+            "Leave them out: nobody else attacks the purifier."
+        )
     further = study.plan.compared if grid.compared else ()
     for defense in dict.fromkeys((*grid.defenses, *further)):
         found = [deciders.defended(study.plan, defense, target) for target in grid.targets]
@@ -185,7 +201,7 @@ def measure(study: Study, grid: Grid) -> None:
 def _measure_defense(study: Study, grid: Grid, behind: list[Defended]) -> None:
     for who in behind:
         for family in deciders.families(study.plan, who, grid.deciders):
-            if any(0 in study.budgets(grid.epsilons, a) or a == "none" for a in grid.attacks):
+            if any(0 in study.budgets(grid.epsilons, attack) for attack in grid.attacks):
                 _measure_family(study, Scenario(targets=(who.target,)), [who], family)
     for group in _groups(study, grid, behind):
         for family in deciders.families(study.plan, group[0], grid.deciders):
@@ -208,6 +224,12 @@ def _groups(study: Study, grid: Grid, behind: list[Defended]) -> Iterator[list[D
 
 
 def _scenarios(study: Study, grid: Grid, group: list[Defended]) -> Iterator[Scenario]:
+    if grid.threat == ThreatModel.FRAMEWORK and group[0].key is None:
+        raise ValueError(
+            f"Expected purifiers for the threat model 'framework', received the defense "
+            f"{group[0].defense!r}. There is nothing to attack through; take 'oblivious' or "
+            "'adaptive'."
+        )
     through = grid.threat in (ThreatModel.FRAMEWORK, ThreatModel.ADAPTIVE)
     knows = grid.threat == ThreatModel.ADAPTIVE
     for attack in grid.attacks:
@@ -230,6 +252,8 @@ def _measure_family(
     aimed_at = family
     if scenario.threat == ThreatModel.FRAMEWORK:
         aimed_at = deciders.deployed(study.plan, group[0])
+    elif scenario.threat == ThreatModel.ADAPTIVE:
+        aimed_at = ("target",)
     wanted = {
         (who.target, name): study.row(
             scenario,
@@ -297,10 +321,12 @@ def _measure_worst(
     """
     depends_on = _depends_on(study, scenario, who, "target")
     shared = {**_settings(study, who, "target"), "eot": scenario.num_draws}
+    # The worst is of these surrogates; each of them stands for itself.
+    of_all = {**depends_on, "surrogates": sorted(surrogates)}
     wanted = {
         name: study.row(
             scenario,
-            depends_on,
+            of_all if name == "worst" else depends_on,
             defense=who.defense,
             decider="target",
             settings={**shared, "surrogate": name},

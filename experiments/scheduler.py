@@ -53,7 +53,8 @@ def _run_dataset(run: Run, study: Study, exhibits: list[Exhibit]) -> None:
         if new or not is_drawn(run, exhibit, study.dataset):
             draw(run, exhibit, study.dataset)
         seen[exhibit.id] = len(study.measured)
-        if new or number == len(exhibits):
+        # The zoo holds the models of seed 0 alone; another seed's would take their place.
+        if run.seed == 0 and (new or number == len(exhibits)):
             publishing.publish(study, run.results_dir / "zoo")
         say(
             f"[{study.dataset} {number}/{len(exhibits)}] {exhibit.id}  {exhibit.title}: "

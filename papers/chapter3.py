@@ -12,7 +12,8 @@
   with tables from held-out images; Defense-CycleGAN is added.
 * Figures 3.10 to 3.13: the attacked voter is drawn anew for each image. Defense-GAN, of which the
   paper perturbs the latent vector without a budget on the image, is attacked on the image, with the
-  gradient at its reconstruction (BPDA). Only deciders that were attacked themselves are shown.
+  gradient at its reconstruction (BPDA). Only deciders behind the attacked purifier that the
+  attack is aimed at are shown; of vote and update the voters are attacked, not the target's label.
 * Figures 3.14 to 3.16: means over random subsets of the voters.
 * The supplement on the weight of the KL term, which the dissertation does not print: the L1 that
   Table 4.1 prints for this VAE fixes it.
@@ -161,6 +162,11 @@ def _framework(number_: int, attack: str) -> Exhibit:
             compared=True,
         ),
         _ATTACKABLE,
+        caveat=(
+            "Vote + Bayes also weighs the target's label, which is not attacked."
+            if attack != "carlini_wagner"
+            else "Carlini–Wagner is rescaled to ε; vote + Bayes also weighs the unattacked target."
+        ),
     )
 
 

@@ -15,9 +15,9 @@
 * Figure 8: beside one FGSM step through the chosen candidate, the attacker also has PGD, a mixture
   of the candidates through which the choice itself has a gradient, the worse of the two image by
   image, and gradients averaged over the purifier's noise.
-* Table 7: the floor is one plain pass of as many images as PuVAE makes of the batch through the
-  same networks: no implementation is faster on the machine. Printed seconds are of another machine;
-  ratios compare.
+* Table 7: beside PuVAE stands one plain pass of as many images as it makes of the batch through the
+  same networks, which PuVAE undercuts by sharing what does not depend on the class. Printed seconds
+  are of another machine; ratios compare.
 * Figure 9 and Table 8: the target is the first of the pair, whose numbers Table 8 repeats;
   adversarial training, which purifies nothing, has no time. Times beyond the limit are shown too.
 """

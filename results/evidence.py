@@ -66,6 +66,11 @@ def level_point(percent: float) -> Point:
     return Point(percent / 100, percent / 100, percent / 100)
 
 
+def _same_targets(one: Point, other: Point) -> bool:
+    """Whether two means are over the same targets, or one holds for all of them."""
+    return set(one.members) == set(other.members) or {""} in (set(one.members), set(other.members))
+
+
 class Evidence:
     """The rows that a claim may be judged by.
 
@@ -101,7 +106,7 @@ class Evidence:
         return {
             place: self._pair(one, theirs[place], rows[place])
             for place, one in mine.items()
-            if place in theirs
+            if place in theirs and _same_targets(one, theirs[place])
         }
 
     def _behind(self, line: Line, by: Axis) -> dict[tuple, list[Row]]:

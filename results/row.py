@@ -9,11 +9,13 @@ Conventions that readers of rows rely on:
 * Clean images have the attack ``none``, epsilon 0, no norm and no threat model. They are measured
   once and serve every figure.
 * ``settings`` tell further measurements apart: ``target`` (the classifier under attack),
-  ``voters`` (size of the pool), ``drawn`` (how many of them vote), ``tables`` (what conditional
-  probabilities were counted on), ``retrained`` (the classifier behind the purifier was trained on
-  purified images), ``source`` (the classifier a purifier was trained with), ``draws`` (repetitions
-  of a random defense whose counts are pooled), ``batch`` and ``images`` (how many images, where
-  these are fewer than usual).
+  ``retrained`` (the classifier behind the purifier was trained on purified images), ``source``
+  (the classifier a purifier was trained with), ``voters`` (size of the pool), ``drawn`` (how many
+  of them vote), ``tables`` (what conditional probabilities were counted on), ``detectors``,
+  ``surrogate`` and ``eot`` (how an adaptive attacker gets past a choice inside the purifier, and
+  over how many draws), ``draws`` (repetitions of a random defense whose counts are pooled),
+  ``batch`` and ``images`` (how many images, where they are fewer than usual), ``depth`` and
+  ``stage`` of features, ``restarts`` and ``steps`` of a search, weights of losses.
 * ``flags`` are warnings (``unreliable``, ``undefined``) and do not belong to the identity.
 * ``metric == "accuracy"`` holds a fraction in [0, 1] that equals ``correct / total``. The decider
   ``mean_voter`` pools the voters: its total is voters times images.
@@ -116,6 +118,10 @@ class Row:
             canonical[name] = None if absent else _number(name, value, int)
         for name, value in canonical.items():
             object.__setattr__(self, name, value)
+        for name in ("draws", "voters", "images"):
+            count = self.settings.get(name, 1)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ValueError(f"Expected the setting {name} to be a count, received {count!r}.")
         self._check_numbers()
         self._check_attack()
 
@@ -207,6 +213,8 @@ def typed(value: object) -> Setting:
         )
     if value in ("True", "False"):
         return value == "True"
+    if value.lower() in ("true", "false"):
+        raise ValueError(f"Expected a setting to be True or False, received {value!r}.")
     try:
         return typed(float(value)) if value[0] in "+-.0123456789" else value
     except ValueError:

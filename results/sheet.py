@@ -121,7 +121,7 @@ def fill(exhibit: Exhibit, dataset: str, rows: Iterable[Row]) -> Sheet:
 
     The sheet has no panels if there is no row for it, or only rows of clean images, which many
     exhibits share, for one that asks for an attack. Points that lack a target which their line has
-    elsewhere are left out.
+    elsewhere are left out, and so are lines that lack one which others of their panel have.
 
     Raises:
         ValueError: If two rows claim the same point, or a label cannot be filled in.
@@ -147,7 +147,7 @@ def fill(exhibit: Exhibit, dataset: str, rows: Iterable[Row]) -> Sheet:
     for panel in exhibit.panels:
         inside = [row for row in shown if matches(row, panel.where)]
         lines = [filled(line, inside) for line in expand(exhibit.lines, inside)]
-        lines = [one for one in lines if isinstance(one.line, Derived) or any(one.points.values())]
+        lines = _of_all_targets(lines)
         if any(isinstance(one.line, Line) for one in lines):
             panels.append(SheetPanel(panel, tuple(lines)))
     present = [
@@ -157,6 +157,25 @@ def fill(exhibit: Exhibit, dataset: str, rows: Iterable[Row]) -> Sheet:
         or any(one.points.get(column) for panel in panels for one in panel.lines)
     ]
     return Sheet(exhibit, dataset, tuple(panels), tuple(present), tuple(shown))
+
+
+def _of_all_targets(lines: Sequence[SheetLine]) -> list[SheetLine]:
+    """Lines with a point, without means over fewer targets than others are over."""
+
+    def targets(one: SheetLine) -> set[str]:
+        named = isinstance(one.line, Derived) or any(
+            "target" in a for a in alternatives(one.line.where)
+        )
+        points = [] if named else [point for point in one.points.values() if point]
+        return {name for point in points for name in point.members} - {""}
+
+    every = set[str]().union(*map(targets, lines))
+    return [
+        one
+        for one in lines
+        if isinstance(one.line, Derived)
+        or (any(one.points.values()) and targets(one) in (set(), every))
+    ]
 
 
 def _attacked_as_asked(exhibit: Exhibit, rows: Sequence[Row]) -> bool:
@@ -178,7 +197,8 @@ def _lines_of(axis: Axis, rows: Sequence[Row]) -> list[Line]:
     values = {tuple(map(row.get, axis.names)) for row in rows if matches(row, axis.where)}
     values = {one for one in values if None not in one and one[0] not in axis.without}
     lines = []
-    for index, value in enumerate(sorted(values, key=axis.order)):
+    order = axis.order or (lambda value: [(isinstance(one, str), one) for one in value])
+    for index, value in enumerate(sorted(values, key=order)):
         given = dict(zip(axis.names, value, strict=True))
         where = [{**alternative, **given} for alternative in alternatives(axis.where)]
         look = axis.looks[index] if index < len(axis.looks) else None
@@ -205,7 +225,7 @@ def _label(line: Line, rows: Sequence[Row]) -> str:
     names = {**first.settings, "epsilon": first.epsilon, "attack": first.attack}
     try:
         return line.label.format(**names)
-    except (KeyError, ValueError) as error:
+    except (KeyError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(
             f"Expected rows that fill in the label {line.label!r}, received settings "
             f"{dict(first.settings)} ({error}). Change the label, or measure the setting."
@@ -238,12 +258,14 @@ def point(rows: Sequence[Row], errors: Mapping[Place, float] | None = None) -> P
     **Reference**: Dissertation, sec. 3.4.3 (mean over targets A, B, C).
 
     Args:
-        rows: At most one for each target and seed, all of one metric; none make no point.
+        rows: At most one for each target and seed, all of one metric; none, and those of a share
+            of nothing (``undefined``), make no point.
         errors: See ``standard_errors``.
 
     Raises:
         ValueError: If two rows are of the same target and seed.
     """
+    rows = [row for row in rows if "undefined" not in row.flags]
     if not rows:
         return None
     by_target: dict[str, dict[int, Row]] = {}

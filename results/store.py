@@ -119,6 +119,10 @@ class RowStore:
             return {}
         stamp = (status.st_mtime_ns, status.st_size)
         if path not in self._cache or self._cache[path][0] != stamp:
+            if not path.is_file():
+                raise ValueError(
+                    f"{path}: expected a file of rows, received a folder. Move it away."
+                )
             self._cache[path] = (stamp, _decode(path.read_bytes(), path))
         return self._cache[path][1]
 
@@ -143,6 +147,15 @@ def _encode(rows: Iterable[Row]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(_cells, rows)])
     return text.getvalue().encode("utf-8")
+
+
+def _split(line: str, place: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise ValueError(
+            f"{place}: expected a line of cells, received {error}. {_LINE_REMEDY}"
+        ) from None
 
 
 def _decode(content: bytes, path: Path) -> dict[Place, Row]:
@@ -170,9 +183,9 @@ def _decode(content: bytes, path: Path) -> dict[Place, Row]:
             stacklevel=2,
         )
     rows: dict[Place, Row] = {}
-    for number, cells in enumerate(csv.reader(lines[1:]), start=2):
+    for number, line in enumerate(lines[1:], start=2):
         at = f"{path}, line {number}"
-        row = _decode_line(cells, at)
+        row = _decode_line(_split(line, at), at)
         if row.dataset != path.stem:
             raise ValueError(
                 f"{at}: expected rows of {path.stem!r} only, received one of {row.dataset!r}. Move "

@@ -278,7 +278,7 @@ def test_bars_of_a_group_stand_side_by_side():
 
 
 def test_hatched_and_flagged_bars_are_hollow():
-    (axes, _) = drawn(BARS, bar_rows(flags=("undefined",))).axes
+    (axes, _) = drawn(BARS, bar_rows(flags=("unreliable",))).axes
     faces = {name: to_hex(one.get_facecolor()) for name, one in bars(axes).items()}
     assert faces["plain:no attack"] == GREEN.lower()
     assert faces["plain:targeted FGSM, ε = 0.1"] == "#ffffff"

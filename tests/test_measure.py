@@ -255,8 +255,10 @@ def test_budgets_are_numbers_a_name_or_either_by_data_set(puvae):
     assert study.budgets("axis", "fgsm") == (0.0, 0.1)
     assert study.budgets({"digits": "voting", "": (0.5,)}, "fgsm") == (0.1,)
     assert study.budgets({"cifar10": (0.1,), "": (0.5,)}, "fgsm") == (0.5,)
-    assert study.budgets({"cifar10": (0.1,)}, "fgsm") == ()
     assert study.budgets("axis", "targeted_carlini_wagner") == (UNBOUNDED,)
+    for wrong in ({"cifar10": (0.1,)}, (), (-0.1,), (2.0,), (float("nan"),), 0.1, ("0.1",)):
+        with pytest.raises(ValueError, match=r"budgets of fgsm on digits .*numbers in \[0, 1\]"):
+            study.budgets(wrong, "fgsm")
 
 
 @pytest.mark.parametrize(
@@ -266,6 +268,9 @@ def test_budgets_are_numbers_a_name_or_either_by_data_set(puvae):
         ({"attacks": ("gust",)}, r"Unknown attack 'gust'. Known: fgsm, pgd, carlini_wagner"),
         ({"deciders": ("jury",)}, r"Unknown deciders \['jury'\]. Known: target, retrained"),
         ({"threat": "white-box"}, "Unknown threat model 'white-box'"),
+        ({"threat": "score"}, "Unknown threat model 'score'"),
+        ({"surrogates": ("argmin",)}, "surrogates for the threat model 'adaptive' alone"),
+        ({"threat": "framework", "defenses": ("none",)}, "nothing to attack through"),
         ({"threat": "transfer"}, "a plan of digits with a substitute"),
     ],
 )
@@ -338,3 +343,44 @@ def test_a_configuration_is_everything_that_a_number_depends_on(empty):
     known = hashed()
     empty.sets.image_hash = "0" * 16
     assert hashed() != known
+
+
+def test_an_attack_on_the_target_is_adaptive_for_nobody_else(dissertation, no_models):
+    run, study, _ = dissertation
+    dry = Study(run.profile, study.models, run.rows, dry_run=True)
+    deciders = ("target", "mean_voter", "vote", "vote_bayes")
+    grid = {"attacks": ("pgd",), "epsilons": (0.1,), "targets": ("A",), "deciders": deciders}
+    measure(dry, Grid(threat="adaptive", defenses=("sfl_vae",), **grid))
+    found = {row.decider: row.threat_model for row in dry.planned}
+    assert found.pop("target") == "adaptive"
+    assert set(found) == {"mean_voter", "vote", "vote_bayes"}
+    assert set(found.values()) == {"framework_transfer"}
+
+
+def test_the_worst_of_other_surrogates_is_another_measurement(puvae, no_models):
+    run, study, _ = puvae
+    planned = {}
+    for surrogates in (("argmin",), ("argmin", "softmin")):
+        dry = Study(run.profile, study.models, run.rows, dry_run=True)
+        grid = {"attacks": ("pgd",), "epsilons": (0.3,), "targets": ("puvae_b",)}
+        measure(dry, Grid(threat="adaptive", defenses=("puvae",), surrogates=surrogates, **grid))
+        planned[surrogates] = {r.settings["surrogate"]: r.config_hash for r in dry.planned}
+    one, two = planned.values()
+    assert one["argmin"] == two["argmin"]
+    assert one["worst"] != two["worst"]
+
+
+def test_bits_stay_with_the_row_that_stays(dissertation, tmp_path):
+    run, study, _ = dissertation
+    fresh = Study(run.profile, study.models, RowStore(tmp_path, "tiny"))
+    rows = {
+        name: fresh.row(Scenario(targets=("A",)), {"n": 1}, defense="none", decider=name)
+        for name in ("vote", "vote_bayes")
+    }
+    right, wrong = Outcome(np.ones((1, 8), bool)), Outcome(np.zeros((1, 8), bool))
+    fresh.ensure({"vote": rows["vote"]}, lambda: {"vote": right})
+    fresh.ensure(rows, lambda: {"vote": wrong, "vote_bayes": wrong})
+    stored = [fresh.rows.get(row.place) for row in rows.values()]
+    assert [row.correct for row in stored] == [8, 0]
+    bits = [fresh.outcomes.get(row).counts for row in stored]
+    assert bits == [(8, 8), (0, 8)]

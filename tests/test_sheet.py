@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from results.exhibit import ABSENT, PRESENT, Axis, Derived, Exhibit, Line, Look, matches
@@ -95,10 +97,42 @@ def test_seeds_are_averaged_within_their_target():
 def test_flags_of_any_row_are_those_of_the_point():
     rows = [
         row(settings={"target": "A"}, flags=("unreliable",)),
-        row(settings={"target": "B"}, flags=("undefined",)),
+        row(settings={"target": "B"}, flags=("masked",)),
     ]
-    assert point(rows).flags == ("undefined", "unreliable")
+    assert point(rows).flags == ("masked", "unreliable")
     assert point([]) is None
+
+
+def test_a_share_of_nothing_enters_no_mean():
+    nothing = number(0.0, settings={"target": "A"}, flags=("undefined",))
+    assert point([nothing]) is None
+    assert point([nothing, number(0.8, settings={"target": "B"})]).value == 0.8
+
+
+def test_a_mean_over_fewer_targets_than_its_neighbours_is_left_out():
+    rows = [row(defense="none", settings={"target": name}) for name in "AB"]
+    rows += [row(defense="sfl_vae", settings={"target": "A"})]
+    lines = [Line("bare", {"defense": "none"}), Line("purified", {"defense": "sfl_vae"})]
+    shown = Exhibit(id="9", title="t", lines=lines, columns=[Line("accuracy")])
+    (panel,) = fill(shown, rows[0].dataset, rows).panels
+    assert [one.label for one in panel.lines] == ["bare"]
+    alone = [Line("on A", {"target": "A", "defense": "sfl_vae"}), lines[0]]
+    (panel,) = fill(dataclasses.replace(shown, lines=alone), rows[0].dataset, rows).panels
+    assert [one.label for one in panel.lines] == ["on A", "bare"]
+
+
+def test_clean_images_alone_make_no_figure_of_an_attack():
+    unattacked = row(attack="none", norm="", epsilon=0.0, threat_model="none")
+    shown = Exhibit(
+        id="9",
+        title="t",
+        where={"attack": ("none", "pgd")},
+        lines=[Line("all")],
+        columns=[Line("accuracy")],
+    )
+    assert not fill(shown, unattacked.dataset, [unattacked]).panels
+    shown = dataclasses.replace(shown, where={})
+    assert fill(shown, unattacked.dataset, [unattacked]).panels
 
 
 @pytest.mark.parametrize(

@@ -37,23 +37,24 @@ def distances(
     """
     present = [name for name in purifiers if name in study.plan.purifiers]
     clean_distances(study, exhibit, purifiers=present, norms=tuple(ORDERS), paired=paired)
-    recipes = [study.models.purifier_recipe(name) for name in present]
+    recipes = {name: study.models.purifier_recipe(name) for name in present}
     for epsilon in study.budgets("axis", attack):
         if epsilon > 0:
             scenario = Scenario(
                 threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=epsilon, targets=(target,)
             )
-            depends_on = {"scenario": study.sets.recipe(scenario), "purifiers": recipes}
+            attacked = study.sets.recipe(scenario)
+            alone = {name: {"scenario": attacked, "purifier": recipes[name]} for name in present}
+            both = {"scenario": attacked, "purifiers": [recipes[name] for name in present[:2]]}
+            row = partial(study.row, scenario, settings={"target": target})
             wanted = {
-                (name, metric): study.row(
-                    scenario,
-                    depends_on,
-                    defense=name,
-                    metric=metric,
-                    settings={"target": target},
-                )
+                (name, metric): row(alone[name], defense=name, metric=metric)
                 for name in present
-                for metric in _metrics(tuple(ORDERS), paired if name == present[0] else ())
+                for metric in _metrics(tuple(ORDERS))
+            }
+            wanted |= {
+                (present[0], metric): row(both, defense=present[0], metric=metric)
+                for metric in _metrics((), paired if len(present) > 1 else ())
             }
             study.ensure(wanted, partial(_measured, study, scenario, present, paired))
 

@@ -36,10 +36,10 @@ class _Setting(NamedTuple):
 
 
 def seconds(study: Study, exhibit: str, *, targets: Sequence[str], images: int) -> None:
-    """Seconds that each purifier takes for a batch of images, and the floor of PuVAE's.
+    """Seconds that each purifier takes for a batch of images, and a plain pass of PuVAE's networks.
 
     All of them are timed in turn, in one process, after a first call that compiles: medians of
-    five. The floor is one plain forward pass of PuVAE's networks on ten times as many images.
+    five. The plain pass (``seconds_floor``) is of ten times as many images, one for each class.
 
     **Reference**: PuVAE, sec. V-D, Table 7.
 
@@ -159,7 +159,7 @@ def _search(study: Study, restarts: int, steps: int) -> _Setting:
 def _measure_seconds(study: Study, setting: _Setting, target: str, images: int) -> None:
     row = study.row(
         Scenario(),
-        {"purifier": setting.recipe, **setting.settings},
+        {"purifier": setting.recipe, "images": images, **setting.settings},
         defense=setting.defense,
         metric="seconds",
         settings={"target": target, **setting.settings},
