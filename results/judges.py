@@ -42,7 +42,7 @@ BELOW = Relation("below", lambda gain: gain < 0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Everywhere:
-    """It holds at every place. Reproduced: at all of them. Partly: at half or more.
+    """It holds at every place. Partly: at half of them or more, or not every pair is measured.
 
     Args:
         pairs: Lines, each with another one, or a level in percent, that it is compared with; pairs
@@ -70,8 +70,11 @@ class Everywhere:
         """Verdict and sentence."""
         parts: dict[str, list[tuple[tuple, Pair]]] = {line.label: [] for line, _ in self.pairs}
         elsewhere: list[Pair] = []
+        whole = True
         for line, other in self.pairs:
-            for place, pair in evidence.pairs(line, other, self.by).items():
+            compared = evidence.pairs(line, other, self.by)
+            whole &= bool(compared)
+            for place, pair in compared.items():
                 if self.at(*place):
                     parts[line.label].append((place, pair))
                 else:
@@ -93,7 +96,8 @@ class Everywhere:
         if not judged:
             return NOT_MEASURED, words
         keys = {self.key(label, *place) for label, place, pair in found if self._decided([pair])}
-        return _share(self._hits(judged), len(judged), set(self.expected) <= keys), words
+        whole &= set(self.expected) <= keys
+        return _share(self._hits(judged), len(judged), whole), words
 
     def _decided(self, pairs: Sequence[Pair]) -> list[Pair]:
         return [p for p in pairs if not self.other_images or p.clear or not _images([p])]

@@ -88,6 +88,13 @@ def test_what_was_held_against_fewer_than_expected_is_reproduced_in_part():
     assert judged(judge, three)[0] == PARTLY
 
 
+def test_a_pair_without_rows_leaves_it_reproduced_in_part():
+    both = dataclasses.replace(above_half, pairs=[(METHOD, 50), (RIVAL, 50)])
+    rows = curve(METHOD, (0.6, 0.6, 0.6))
+    assert judged(both, rows)[0] == PARTLY
+    assert judged(both, rows + curve(RIVAL, (0.6, 0.6, 0.6)))[0] == REPRODUCED
+
+
 def test_many_points_are_given_by_their_ends():
     words = judged(above_half, four(METHOD, (0.9, 0.7, 0.4)))[1]
     assert words == "above at 8 of 12; 40.0 % (BIM at ε = 0.3) to 90.0 % (PGD at ε = 0.1)"
