@@ -27,9 +27,13 @@ def command(folder: Path, tiny: bool) -> list[str]:
     if tiny:
         return [sys.executable, str(ROOT / "tests" / "tiny_profile.py"), str(folder)]
     return [
-        sys.executable, str(ROOT / "run_all.py"),
-        "--results-dir", str(folder / "results"), "--artifacts-dir", str(folder / "artifacts"),
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / "run_all.py"),
+        "--results-dir",
+        str(folder / "results"),
+        "--artifacts-dir",
+        str(folder / "artifacts"),
+    ]
 
 
 def rows_without_seconds(folder: Path) -> list[tuple[str, ...]]:

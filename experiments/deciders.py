@@ -98,7 +98,7 @@ class DefendedImages:
         """The purified images; without a purifier the images themselves."""
         if self.who.key is None:
             return self.images
-        return self.models.purify(self.who.key, self.images, "test images", self.draw)
+        return self.models.purified_test_images(self.who.key, self.images, self.draw)
 
     @functools.cached_property
     def voter_labels(self) -> np.ndarray:

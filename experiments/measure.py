@@ -53,7 +53,7 @@ class Study:
 
     def purified(self, purifier: str, images: np.ndarray, draw: int = 0) -> np.ndarray:
         """Purifies a set; the same draw meets every set with the same random numbers."""
-        return self.models.purify(purifier, images, "test images", draw)
+        return self.models.purified_test_images(purifier, images, draw)
 
     def one_of_each_class(self) -> np.ndarray:
         """Index of the first test image of each class, so that none is shown for looking well."""

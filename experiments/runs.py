@@ -22,10 +22,10 @@ class Run:
     """One call of ``run_all.py``.
 
     Args:
-        profile: Sizes.
-        exhibits: Which figures and tables.
-        dataset_names: Which of the profile's data sets.
-        seed: Seed of everything.
+        profile: What is trained and measured, and at which size.
+        exhibits: The figures and tables that are asked for.
+        dataset_names: Those of the profile's data sets that are asked for.
+        seed: Seeds trainings, attacks and draws; only seed 0 is published and reported.
         results_dir: Where rows, figures and the report go.
         artifacts_dir: Where trained models and attacked sets go.
         data_dir: TensorFlow Datasets directory, or ``None``.

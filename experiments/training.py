@@ -136,6 +136,10 @@ class TrainedModels(Recipes):
         model.reset_randomness(seed)
         return model.purify(images)
 
+    def purified_test_images(self, purifier: str, images: np.ndarray, draw: int = 0) -> np.ndarray:
+        """Purifies test images, attacked or not; a draw meets every set with the same numbers."""
+        return self.purify(purifier, images, "test images", draw)
+
     @functools.cache  # noqa: B019
     def voter(self, purifier: str, index: int) -> keras.Model:
         """The voter at ``index``, trained on images purified by ``purifier``."""

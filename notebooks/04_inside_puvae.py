@@ -153,7 +153,7 @@ print(f"directions with a deviation below 0.9: {np.sum(z_deviation.mean(axis=0) 
 # %%
 print(
     "weights:", puvae.reconstruction_weight, puvae.kl_weight, puvae.cross_entropy_weight,
-)  # fmt: skip
+)
 for name, batch in {"clean": images, "attacked": attacked}.items():
     purified = puvae.purify(batch)
     moved = np.linalg.norm((purified - images).reshape(len(images), -1), axis=1).mean()
