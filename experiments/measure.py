@@ -74,10 +74,10 @@ class Study:
             ValueError: If the profile has no attack or no set of budgets of that name, or a budget
                 is no number in [0, 1].
         """
-        if attack != "none" and not self.sets.attack_config(attack).bounded:
-            return (UNBOUNDED,)
         if attack == "none":
             return (0.0,)
+        if not self.sets.attack_config(attack).bounded:
+            return (UNBOUNDED,)
         if isinstance(epsilons, Mapping):
             epsilons = epsilons.get(self.dataset, epsilons.get("", ()))
         if isinstance(epsilons, str):
@@ -151,10 +151,10 @@ class Study:
         if self.dry_run:
             self.planned += wanted.values()
             return
-        if all(self.rows.has(row) for row in wanted.values()):
-            return
         # A row that is there stays, and so do its bits.
         missing = {name: row for name, row in wanted.items() if not self.rows.has(row)}
+        if not missing:
+            return
         start = time.perf_counter()
         measured = measure()
         seconds = round((time.perf_counter() - start) / len(wanted), 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,7 +44,7 @@ class Run:
     from_zoo: bool = False
     pdf: bool = False
 
-    @property
+    @functools.cached_property
     def rows(self) -> RowStore:
         """The rows of this profile."""
         return RowStore(self.results_dir, self.profile.name)
