@@ -78,6 +78,11 @@ class Scenario:
             )
 
 
+def oblivious(attack: str, epsilon: float, target: str) -> Scenario:
+    """Images that were made on one undefended classifier."""
+    return Scenario(threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=epsilon, targets=(target,))
+
+
 class AttackedSets:
     """The attacked test images of one data set under one profile.
 

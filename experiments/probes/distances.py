@@ -7,9 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from attacks.threat_models import ThreatModel
 from defenses.sfl_vae import SFLVAE
-from experiments.attacked_sets import Scenario
+from experiments.attacked_sets import Scenario, oblivious
 from experiments.measure import Study
 
 ORDERS = {"l2": 2, "l1": 1}
@@ -40,9 +39,7 @@ def distances(
     recipes = {name: study.models.purifier_recipe(name) for name in present}
     for epsilon in study.budgets("axis", attack):
         if epsilon > 0:
-            scenario = Scenario(
-                threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=epsilon, targets=(target,)
-            )
+            scenario = oblivious(attack, epsilon, target)
             attacked = study.sets.recipe(scenario)
             alone = {name: {"scenario": attacked, "purifier": recipes[name]} for name in present}
             both = {"scenario": attacked, "purifiers": [recipes[name] for name in present[:2]]}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
-from attacks.threat_models import ThreatModel
 from defenses.feature_diagnostics import FeatureDiagnostics, feature_diagnostics
-from experiments.attacked_sets import Scenario
+from experiments.attacked_sets import Scenario, oblivious
 from experiments.measure import Study
 from results.row import Row
 
@@ -70,11 +68,8 @@ def _measure(
     study: Study, attack: str, target: str, purifiers: Sequence[str], places: Sequence[Place]
 ) -> None:
     for epsilon in study.budgets("axis", attack):
-        scenario = Scenario(targets=(target,))
-        if epsilon > 0:
-            scenario = dataclasses.replace(
-                scenario, threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=epsilon
-            )
+        clean = Scenario(targets=(target,))
+        scenario = oblivious(attack, epsilon, target) if epsilon > 0 else clean
         for purifier in purifiers:
             if purifier not in study.plan.purifiers:
                 continue

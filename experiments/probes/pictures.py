@@ -10,7 +10,7 @@ import numpy as np
 from attacks.threat_models import ThreatModel
 from defenses.puvae import PUBLISHED_WEIGHTS, PuVAE
 from experiments import reproducibility
-from experiments.attacked_sets import Scenario
+from experiments.attacked_sets import oblivious
 from experiments.deciders import Defended, DefendedImages, defended
 from experiments.inference import classifier_labels
 from experiments.measure import Study
@@ -42,21 +42,12 @@ def example_images(
     if study.dry_run or path.is_file() or who is None:
         return
     nearest = min(study.budgets("axis", attack), key=lambda one: abs(one - epsilon))
-    attacked = study.sets.images(_oblivious(attack, nearest, target))
+    attacked = study.sets.images(oblivious(attack, nearest, target))
     behind = DefendedImages(study.models, who, attacked)
     chosen = study.one_of_each_class()
-    clean, truth = study.data.test.images[chosen], study.data.test.labels[chosen]
-    names = study.data.class_names
+    truth, names = study.data.test.labels[chosen], study.data.class_names
     rows = [
-        PictureRow(label="clean\nlabel", images=clean, words=_words(names, truth)),
-        _judged(
-            "attacked\ntarget says",
-            attacked[chosen],
-            names,
-            truth,
-            _says(study, target, attacked)[chosen],
-        ),
-        _perturbation(clean, attacked[chosen]),
+        *_attack_rows(study, chosen, attacked[chosen], _says(study, target, attacked)[chosen]),
         _judged("purified\nvote says", behind.purified[chosen], names, truth, behind.vote[chosen]),
     ]
     save_pictures(path, rows, threat_model=ThreatModel.OBLIVIOUS.value)
@@ -90,10 +81,9 @@ def projections(
         return
     who = _first(study, defense, targets)
     (budget,) = study.budgets(epsilon, attack)
-    attacked = study.sets.images(_oblivious(attack, budget, who.target))
+    attacked = study.sets.images(oblivious(attack, budget, who.target))
     chosen = study.one_of_each_class()
-    clean, truth = study.data.test.images[chosen], study.data.test.labels[chosen]
-    names = study.data.class_names
+    truth, names = study.data.test.labels[chosen], study.data.class_names
     puvae = _seeded(study, PuVAE.narrow(study.models.purifier(who.key or "")))
     projection = puvae.project(attacked[chosen])
     candidates, nearest = np.asarray(projection.candidates), np.asarray(projection.labels)
@@ -101,15 +91,7 @@ def projections(
     said = _says(study, who.target, purified)
     words = [f"{names[label]}\n({names[one]})" for label, one in zip(said, nearest, strict=True)]
     rows = [
-        PictureRow(label="clean\nlabel", images=clean, words=_words(names, truth)),
-        _judged(
-            "attacked\ntarget says",
-            attacked[chosen],
-            names,
-            truth,
-            _says(study, who.target, attacked[chosen]),
-        ),
-        _perturbation(clean, attacked[chosen]),
+        *_attack_rows(study, chosen, attacked[chosen], _says(study, who.target, attacked[chosen])),
         PictureRow(
             label="purified\ntarget says\n(class chosen)",
             images=purified,
@@ -140,7 +122,7 @@ def loss_weights(
     """
     who = _first(study, defense, targets)
     (budget,) = study.budgets(epsilon, attack)
-    scenario = _oblivious(attack, budget, who.target)
+    scenario = oblivious(attack, budget, who.target)
     base = study.plan.purifiers[who.key or ""]
     keys = [
         key
@@ -212,10 +194,6 @@ def _first(study: Study, defense: str, targets: Sequence[str]) -> Defended:
     )
 
 
-def _oblivious(attack: str, epsilon: float, target: str) -> Scenario:
-    return Scenario(threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=epsilon, targets=(target,))
-
-
 def _weights(arguments: Mapping[str, Any]) -> dict[str, float]:
     """The weights of PuVAE's losses, those published where they are not changed."""
     return {
@@ -233,6 +211,20 @@ def _says(study: Study, target: str, images: np.ndarray) -> np.ndarray:
     return classifier_labels(study.models.target(target), images, target)
 
 
+def _attack_rows(
+    study: Study, chosen: np.ndarray, attacked: np.ndarray, said: np.ndarray
+) -> list[PictureRow]:
+    """The chosen test images, clean and attacked, and the perturbation between them."""
+    clean, truth = study.data.test.images[chosen], study.data.test.labels[chosen]
+    names = study.data.class_names
+    perturbation, factor = amplify(attacked - clean)
+    return [
+        PictureRow(label="clean\nlabel", images=clean, words=_words(names, truth)),
+        _judged("attacked\ntarget says", attacked, names, truth, said),
+        PictureRow(label=f"perturbation\n× {factor:.3g}", images=perturbation),
+    ]
+
+
 def _words(names: Sequence[str], labels: np.ndarray) -> list[str]:
     return [names[label] for label in labels]
 
@@ -243,8 +235,3 @@ def _judged(
     return PictureRow(
         label=label, images=images, words=_words(names, said), right=list(said == truth)
     )
-
-
-def _perturbation(clean: np.ndarray, attacked: np.ndarray) -> PictureRow:
-    images, factor = amplify(attacked - clean)
-    return PictureRow(label=f"perturbation\n× {factor:.3g}", images=images)

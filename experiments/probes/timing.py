@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from attacks.threat_models import ThreatModel
 from defenses.defense_gan import DefenseGAN
 from defenses.purifier import Purifier
 from defenses.puvae import PuVAE
-from experiments.attacked_sets import Scenario
+from experiments.attacked_sets import Scenario, oblivious
 from experiments.deciders import ADVERSARIAL_TRAINING, DECIDERS, Defended, defended
 from experiments.inference import classifier_labels
 from experiments.measure import Study
@@ -107,9 +106,7 @@ def accuracy_against_time(
         _measure_seconds(study, setting, target, images)
     for attack in attacks:
         (budget,) = study.budgets(epsilon, attack)
-        scenario = Scenario(
-            threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=budget, targets=(target,)
-        )
+        scenario = oblivious(attack, budget, target)
         for setting in settings:
             _measure_accuracy(study, scenario, setting, images)
         if trained is not None:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attacks.threat_models import ThreatModel
 from defenses.voting import voting_analysis
-from experiments.attacked_sets import Scenario
+from experiments.attacked_sets import oblivious
 from experiments.deciders import pool_recipe
 from experiments.evidence import vote_predictions
 from experiments.measure import Study
@@ -41,9 +40,7 @@ def voting(
         return
     sizes = range(2, len(study.plan.pool(purifier)) + 1)
     for epsilon in study.budgets("voting", attack):
-        scenario = Scenario(
-            threat=ThreatModel.OBLIVIOUS, attack=attack, epsilon=epsilon, targets=(target,)
-        )
+        scenario = oblivious(attack, epsilon, target)
         depends_on = {
             "scenario": study.sets.recipe(scenario),
             "subsets": study.profile.voting_subsets,
