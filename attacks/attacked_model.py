@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from attacks.validation import AttackFailedError, Job, check_logits
+from attacks.validation import AttackFailedError, Job
+from validation import check_logits
 
 # Sets of fewer images keep their size; others are filled up to a multiple of so many rows.
 _FEW, _ROWS = 10, 20
@@ -57,7 +58,11 @@ class AttackedModel:
         """
         if self.num_classes is None:
             batch = job.images[: job.batch_size]
-            self.num_classes = check_logits(self(tf.constant(batch)).numpy(), len(batch))
+            logits = self(tf.constant(batch)).numpy()
+            try:
+                self.num_classes = check_logits(logits, len(batch))
+            except ValueError as error:
+                raise AttackFailedError(str(error)) from None
         return self.num_classes
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from validation import check_images, check_integer, check_labels
+
 DEFAULT_BATCH_SIZE = 128
 
 
@@ -101,13 +103,9 @@ class Job:
 
     def check_labels(self, num_classes: int) -> None:
         """Raises a ValueError unless all labels are classes of the model."""
-        for what, labels in (("labels", self.labels), ("target_labels", self.target_labels)):
-            if labels is not None and (labels.min() < 0 or labels.max() >= num_classes):
-                raise ValueError(
-                    f"Expected {what} in [0, {num_classes - 1}] for a model with {num_classes} "
-                    f"classes, received values in [{labels.min()}, {labels.max()}]. "
-                    "Number the classes from 0 or pass a model with more classes."
-                )
+        for name, labels in (("labels", self.labels), ("target_labels", self.target_labels)):
+            if labels is not None:
+                check_labels(labels, len(self.images), num_classes, name=name)
 
 
 def check_epsilon(epsilon: float | None, norm: str, attack_name: str, allows_native: bool) -> None:
@@ -153,90 +151,16 @@ def validated_job(
     Raises:
         ValueError: If one of them is not as described.
     """
-    images = _checked_images(np.asarray(images))
+    images = check_images(images)
     size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
-    for what, value, least in (("batch_size", size, 1), ("seed", seed, 0)):
-        if not isinstance(value, numbers.Integral) or value < least:
-            raise ValueError(
-                f"Expected {what} to be an integer of at least {least}, received {value!r}."
-            )
+    goals = target_labels
+    if goals is not None:
+        goals = check_labels(goals, len(images), name="target_labels")
     return Job(
         images=images,
-        labels=_checked_labels("labels", labels, len(images)),
-        target_labels=(
-            None
-            if target_labels is None
-            else _checked_labels("target_labels", target_labels, len(images))
-        ),
-        seed=int(seed),
-        batch_size=int(size),
+        labels=check_labels(labels, len(images)),
+        target_labels=goals,
+        seed=check_integer("seed", seed),
+        batch_size=check_integer("batch_size", size, at_least=1, such_as=DEFAULT_BATCH_SIZE),
         progress=progress,
     )
-
-
-def _checked_images(images: np.ndarray) -> np.ndarray:
-    """Returns the images; raises unless they are float32 NHWC in [0, 1]."""
-    if images.ndim != 4 or images.size == 0:
-        raise ValueError(
-            "Expected images of shape (num_images, height, width, channels) with at least one "
-            f"image, received shape {images.shape}. Add a batch or channel axis with "
-            "np.expand_dims."
-        )
-    if images.dtype != np.float32:
-        raise ValueError(
-            f"Expected images of dtype float32, received {images.dtype}. Use "
-            "images.astype('float32'), and divide 8-bit images by 255."
-        )
-    if not np.isfinite(images).all():
-        raise ValueError(
-            f"Expected finite images, received {int((~np.isfinite(images)).sum())} NaN or "
-            "infinite pixels. Clean the images first."
-        )
-    if images.min() < 0.0 or images.max() > 1.0:
-        raise ValueError(
-            f"Expected images in [0, 1], received values in [{images.min():.6g}, "
-            f"{images.max():.6g}]. Divide 8-bit images by 255; rescale [-1, 1] to [0, 1]."
-        )
-    return images
-
-
-def _checked_labels(what: str, labels: np.ndarray, num_images: int) -> np.ndarray:
-    """Returns labels as int64; raises unless they are one integer per image."""
-    array = np.asarray(labels)
-    if array.shape != (num_images,) or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(
-            f"Expected {what} to be integers of shape ({num_images},), one per image, received "
-            f"dtype {array.dtype} and shape {array.shape}. Turn one-hot labels into integers "
-            "with labels.argmax(axis=-1)."
-        )
-    return array.astype(np.int64)
-
-
-def check_logits(logits: np.ndarray, num_images: int) -> int:
-    """Returns the number of classes; raises if a model with this output cannot be attacked.
-
-    Args:
-        logits: The model's output for a batch.
-        num_images: Size of the batch.
-
-    Raises:
-        AttackFailedError: If the output is not ``(num_images, classes)``, is not finite, or is
-            probabilities, whose gradient nearly vanishes where the model is confident.
-    """
-    if logits.ndim != 2 or logits.shape[0] != num_images or logits.shape[1] < 2:
-        raise AttackFailedError(
-            f"Expected a model that returns logits of shape ({num_images}, classes) with at "
-            f"least 2 classes, received {logits.shape}. Pass a classifier."
-        )
-    if not np.isfinite(logits).all():
-        raise AttackFailedError(
-            "Expected finite logits for clean images, received NaN or infinity. The model's "
-            "weights or its normalisation are broken: evaluate it on clean images first."
-        )
-    if logits.min() >= 0.0 and np.allclose(logits.sum(axis=1), 1.0, atol=1e-4):
-        raise AttackFailedError(
-            "Expected logits, received non-negative rows that sum to 1: the model ends in a "
-            "softmax, whose gradient vanishes where the model is sure, so that it would seem "
-            "robust. Remove the last activation, or take the logarithm of the probabilities."
-        )
-    return int(logits.shape[1])

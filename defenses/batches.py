@@ -1,62 +1,18 @@
-"""Checks of images, prediction in batches of one size, and repeatable randomness."""
+"""Prediction in batches of one size, and repeatable randomness."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["predict_in_batches", "reset_seed_generators", "validate_images"]
+from validation import check_integer
+
+__all__ = ["predict_in_batches", "reset_seed_generators"]
 
 _SEED_STATE_NAME = "seed_generator_state"
-
-
-def validate_images(images: Any, image_shape: Sequence[int]) -> np.ndarray:
-    """Returns images as float32, or raises an error that explains what is wrong with them.
-
-    Integer images, images in [0, 255] or [-1, 1] and missing axes pass through most networks
-    without an error and give meaningless results.
-
-    Args:
-        images: Float array ``(num_images, height, width, channels)`` in [0, 1], to be checked.
-        image_shape: The expected ``(height, width, channels)``.
-
-    Returns:
-        float32 array of the same shape, values in [0, 1].
-
-    Raises:
-        ValueError: If the kind, shape, number or range of the images is wrong, or a value is
-            not finite.
-    """
-    array = np.asarray(images)
-    expected = f"(num_images, {', '.join(map(str, image_shape))})"
-    if array.dtype.kind != "f":
-        raise ValueError(
-            f"Expected floating-point images in [0, 1], received dtype {array.dtype}. Integer "
-            "images in [0, 255] become valid by images.astype('float32') / 255."
-        )
-    if array.ndim != 4 or array.shape[1:] != tuple(image_shape):
-        raise ValueError(
-            f"Expected images of shape {expected}, received {array.shape}. Add the missing axis "
-            "(images[None] for one image, images[..., None] for one channel) or resize."
-        )
-    if len(array) == 0:
-        raise ValueError(f"Expected at least one image of shape {expected}, received none.")
-    array = array.astype("float32", copy=False)
-    low, high = float(array.min()), float(array.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(
-            "Expected finite images, received NaN or infinity. Look for a division by zero where "
-            "the images are made."
-        )
-    if low < 0.0 or high > 1.0:
-        raise ValueError(
-            f"Expected images in [0, 1], received values from {low:g} to {high:g}. Rescale them, "
-            "or clip the rounding error of an attack with numpy.clip(images, 0, 1)."
-        )
-    return array
 
 
 def predict_in_batches(
@@ -79,11 +35,7 @@ def predict_in_batches(
     Raises:
         ValueError: If ``batch_size`` is below 1.
     """
-    if batch_size < 1:
-        raise ValueError(
-            f"Expected batch_size of at least 1, received {batch_size}. Use 256 unless memory is "
-            "short."
-        )
+    batch_size = check_integer("batch_size", batch_size, at_least=1, such_as=256)
     size = min(batch_size, 1 << (len(images) - 1).bit_length())
     results = []
     for start in range(0, len(images), size):
@@ -105,10 +57,7 @@ def reset_seed_generators(model: keras.Model, seed: int) -> None:
     Raises:
         ValueError: If the seed is negative or not an integer.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(
-            f"Expected a non-negative integer seed, received {seed!r}. Use 0, 1, 2, ..."
-        )
+    check_integer("seed", seed)
     states = [variable for variable in model.variables if variable.name == _SEED_STATE_NAME]
     for index, state in enumerate(states):
         drawn = np.random.SeedSequence([int(seed), index]).generate_state(1)[0]

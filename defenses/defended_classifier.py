@@ -10,9 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from defenses.batches import predict_in_batches, reset_seed_generators, validate_images
+from defenses.batches import predict_in_batches, reset_seed_generators
 from defenses.purifier import Purifier
-from models.layers import check_logits
+from models.layers import check_classifier
+from validation import check_images
 
 __all__ = ["RULES", "DefendedClassifier"]
 
@@ -156,7 +157,7 @@ class DefendedClassifier(keras.Model):
         Raises:
             ValueError: If the images are not valid, or a log-probability is NaN.
         """
-        checked = validate_images(images, self.image_shape)
+        checked = check_images(images, self.image_shape)
         log_probabilities = predict_in_batches(self.predict_on_batch, checked, batch_size)
         if np.isnan(log_probabilities).any():
             raise ValueError(
@@ -215,6 +216,8 @@ def _check_members(
             f"Expected {wanted} for the rule {rule!r}, received {len(classifiers)}. Use the rule "
             "'mean' for several."
         )
+    for classifier in classifiers:
+        check_classifier(classifier)
     inputs = {tuple(classifier.input_shape[1:]) for classifier in classifiers}
     outputs = {tuple(classifier.output_shape[1:]) for classifier in classifiers}
     if purifier is not None:
@@ -225,5 +228,3 @@ def _check_members(
             f"received image shapes {sorted(inputs)} and output shapes {sorted(outputs)}. Build "
             "all of them for the same data set."
         )
-    for classifier in classifiers:
-        check_logits(classifier)

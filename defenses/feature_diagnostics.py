@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from defenses.batches import validate_images
 from defenses.vqunet import VQUNet, network_outputs
+from validation import check_images
 
 __all__ = ["DepthDiagnostics", "FeatureDiagnostics", "feature_diagnostics"]
 
@@ -100,8 +100,8 @@ def feature_diagnostics(
             f"{np.shape(clean_images)} and {np.shape(attacked_images)}. Pass the clean images "
             "that the attacked ones were made from, in the same order."
         )
-    clean_images = validate_images(clean_images, purifier.image_shape)
-    attacked_images = validate_images(attacked_images, purifier.image_shape)
+    clean_images = check_images(clean_images, purifier.image_shape)
+    attacked_images = check_images(attacked_images, purifier.image_shape)
     distances, means, sizes = [], [], []
     spreads = {"features": _Spreads(), "codes": _Spreads()}
     for start in range(0, len(clean_images), batch_size):

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from defenses.batches import predict_in_batches, validate_images
+from defenses.batches import predict_in_batches
 from defenses.purifier import Purifier
+from validation import check_images
 
 __all__ = [
     "DivergenceDetector",
@@ -105,7 +106,7 @@ class MagNetDetector(abc.ABC):
         Raises:
             ValueError: If the images are not valid or a score is not finite.
         """
-        checked = validate_images(images, self.reformer.image_shape)
+        checked = check_images(images, self.reformer.image_shape)
 
         def score(batch: np.ndarray) -> np.ndarray:
             return ops.convert_to_numpy(self.score_batch(ops.convert_to_tensor(batch)))

@@ -39,4 +39,4 @@ def check_neighbours(*names: str) -> None:
             )
 
 
-check_neighbours("models", "attacks")
+check_neighbours("models", "attacks", "validation")

@@ -18,9 +18,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from defenses.batches import predict_in_batches, reset_seed_generators, validate_images
+from defenses.batches import predict_in_batches, reset_seed_generators
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.saving import CompositeModel, check_onnx_file, check_onnx_packages
+from validation import check_images
 
 __all__ = ["Phase", "Purifier"]
 
@@ -159,7 +160,7 @@ class Purifier(CompositeModel, abc.ABC):
             ValueError: If the images are of another shape, kind or range, not finite, or none;
                 or if a purified image is not finite.
         """
-        checked = validate_images(images, self.image_shape)
+        checked = check_images(images, self.image_shape)
         purified = predict_in_batches(self.predict_on_batch, checked, batch_size)
         if not np.isfinite(purified).all():
             raise ValueError(

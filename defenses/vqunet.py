@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from defenses.batches import predict_in_batches, validate_images
+from defenses.batches import predict_in_batches
 from defenses.losses import mean_squared_error_loss
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.purifier import Purifier
@@ -23,6 +23,7 @@ from defenses.vq_losses import (
 )
 from models.vector_quantizer import VectorQuantizer
 from models.vqunet import CHANNELS, quantizer_name, vqunet
+from validation import check_images
 
 __all__ = ["EMA_SOURCES", "VQUNet", "network_outputs"]
 
@@ -294,7 +295,7 @@ def network_outputs(
     Raises:
         ValueError: If the images are of another shape, kind or range, or none.
     """
-    checked = validate_images(images, network.input_shape[1:])
+    checked = check_images(images, network.input_shape[1:])
     batches: list[dict[str, Any]] = []
 
     def predict(batch: np.ndarray) -> Any:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.layers import ClipLogVariance, ClipToUnitRange, LayerSeeds, check_image_shape, scaled
+from models.layers import ClipLogVariance, ClipToUnitRange, LayerSeeds, scaled
+from validation import check_image_shape
 
 __all__ = [
     "DECODER_VARIANTS",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, check_image_shape, scaled
+from models.layers import LayerSeeds, scaled
+from validation import check_image_shape
 
 __all__ = ["STRIDES", "classifier_a", "classifier_b", "classifier_c"]
 

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from models.layers import LayerSeeds, check_image_shape, check_logits, scaled
+from models.layers import LayerSeeds, check_classifier, scaled
+from validation import check_image_shape
 
 __all__ = [
     "MIN_DEVIATION",
@@ -234,7 +235,7 @@ def check_networks(
         )
     if classifier is None:
         return
-    check_logits(classifier)
+    check_classifier(classifier)
     if classifier.input_shape != images or classifier.output_shape != labels:
         raise ValueError(
             f"Expected a source classifier from {images} to {labels}, received "

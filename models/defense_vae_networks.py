@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from models.layers import ClipLogVariance, LayerSeeds, check_image_shape, scaled
+from models.layers import ClipLogVariance, LayerSeeds, scaled
+from validation import check_image_shape
 
 __all__ = ["defense_vae_decoder", "defense_vae_encoder"]
 

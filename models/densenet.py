@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, check_image_shape, scaled
+from models.layers import LayerSeeds, scaled
 from models.preactivation import PreactivationLayers, standardise
+from validation import check_image_shape
 
 __all__ = ["VARIANTS", "DenseNetVariant", "densenet", "layers_per_block"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, check_image_shape, scaled
+from models.layers import LayerSeeds, scaled
 from models.unet import unet
+from validation import check_image_shape
 
 __all__ = ["PATCH_STAGES", "cyclegan_networks", "patch_discriminator"]
 

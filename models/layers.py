@@ -15,16 +15,19 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from validation import check_logits
+
 __all__ = [
     "LOG_VARIANCE_LIMIT",
     "ClipLogVariance",
     "ClipToUnitRange",
     "LayerSeeds",
     "Sampling",
-    "check_image_shape",
-    "check_logits",
+    "check_classifier",
     "scaled",
 ]
+
+_PROBES = 4
 
 LOG_VARIANCE_LIMIT = 10.0
 """Largest magnitude of a log-variance, so that exp() stays between 4.5e-5 and 2.2e4."""
@@ -66,63 +69,35 @@ def scaled(count: int, width: float, *, multiple: int = 8) -> int:
     return max(1, step * math.floor(exact / step + 0.5))
 
 
-def check_image_shape(
-    input_shape: Sequence[int],
-    *,
-    channels: Sequence[int] | None = None,
-    minimum_size: int = 1,
-) -> tuple[int, int, int]:
-    """Returns ``input_shape`` as a tuple, or raises an error that explains what is wrong with it.
+def check_classifier(classifier: keras.Model) -> None:
+    """Raises a ValueError unless a model is a functional classifier that returns logits.
 
-    Otherwise a wrong shape causes an obscure kernel error deep inside a network.
+    A softmax anywhere in it would hide its gradient from an attack; it is found by the outputs for
+    a few random images.
 
     Args:
-        input_shape: Expected ``(height, width, channels)``, without the batch axis.
-        channels: The channel counts that the caller supports; ``None`` is any.
-        minimum_size: Smallest height and width that the caller supports.
-
-    Returns:
-        ``(height, width, channels)`` as Python integers.
+        classifier: A built functional or sequential model, images to logits.
 
     Raises:
-        ValueError: If it is not three positive integers or the caller does not support it.
+        ValueError: If it is another kind of model, takes no images, or returns probabilities.
     """
-    shape = tuple(input_shape)
-    if len(shape) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+    if not isinstance(classifier, keras.Model) or not hasattr(classifier, "input_shape"):
         raise ValueError(
-            "Expected input_shape as three positive integers (height, width, channels), "
-            f"received {input_shape!r}. Leave the batch axis out."
+            "Expected a classifier as a built functional or sequential model, received "
+            f"{type(classifier).__name__}. Wrap a model that is written as a subclass: "
+            "inputs = keras.Input((height, width, channels)); "
+            "keras.Model(inputs, classifier(inputs))."
         )
-    height, width, depth = (int(n) for n in shape)
-    if channels is not None and depth not in channels:
+    shape = classifier.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise ValueError(
-            f"Expected images with {' or '.join(map(str, channels))} channels, received {depth} "
-            f"in input_shape={shape}. Convert the images to one of these."
+            f"Expected a classifier of images (batch, height, width, channels) of one size, "
+            f"received {classifier.name!r} with the input shape {shape}. Build it with "
+            "keras.Input((height, width, channels))."
         )
-    if min(height, width) < minimum_size:
-        raise ValueError(
-            f"Expected images of at least {minimum_size}x{minimum_size} pixels, received "
-            f"input_shape={shape}. Pad or enlarge the images."
-        )
-    return height, width, depth
-
-
-def check_logits(classifier: keras.Model) -> None:
-    """Raises a ValueError if a classifier ends in a softmax, whose gradient vanishes by saturation.
-
-    Args:
-        classifier: A functional or sequential model.
-
-    Raises:
-        ValueError: If its last layer is or has a softmax.
-    """
-    last = classifier.layers[-1]
-    softmax = getattr(last, "activation", None) is keras.activations.softmax
-    if softmax or isinstance(last, layers.Softmax):
-        raise ValueError(
-            f"Expected a classifier that ends in logits, received {classifier.name!r}, which "
-            "ends in a softmax and would hide its gradient from an attack. Remove the softmax."
-        )
+    images = np.random.default_rng(0).random((_PROBES, *shape[1:]), dtype=np.float32)
+    logits = ops.convert_to_numpy(classifier(ops.convert_to_tensor(images), training=False))
+    check_logits(logits, _PROBES)
 
 
 class LayerSeeds:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, check_image_shape, scaled
+from models.layers import LayerSeeds, scaled
+from validation import check_image_shape
 
 __all__ = ["VARIANTS", "magnet_autoencoder"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, check_image_shape, scaled
+from models.layers import LayerSeeds, scaled
+from validation import check_image_shape
 
 __all__ = ["VARIANTS", "PuVAEClassifier", "puvae_classifier"]
 

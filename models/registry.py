@@ -10,7 +10,7 @@ import keras
 
 from models import densenet, puvae_classifiers, resnet, wide_resnet
 from models.classifiers import classifier_a, classifier_b, classifier_c
-from models.layers import check_image_shape
+from validation import check_image_shape
 
 __all__ = [
     "CLASSIFIERS",

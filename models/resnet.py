@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import keras
 
-from models.layers import LayerSeeds, check_image_shape, scaled
+from models.layers import LayerSeeds, scaled
 from models.preactivation import PreactivationLayers, standardise
+from validation import check_image_shape
 
 __all__ = ["VARIANTS", "ResNetVariant", "resnet"]
 

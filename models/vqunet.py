@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, check_image_shape, scaled
+from models.layers import LayerSeeds, scaled
 from models.vector_quantizer import VectorQuantizer
+from validation import check_image_shape
 
 __all__ = ["CHANNELS", "CODE_RANGE", "ENCODER_INPUTS", "quantizer_name", "vqunet"]
 

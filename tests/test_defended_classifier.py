@@ -202,7 +202,7 @@ def test_damaged_weights_do_not_pass_silently():
             lambda: ([linear_classifier(0), linear_classifier(1, 5)], "mean"),
             "one number of classes",
         ),
-        (lambda: ([linear_classifier(0, activation="softmax")], "single"), "ends in logits"),
+        (lambda: ([linear_classifier(0, activation="softmax")], "single"), "ends in a softmax"),
     ],
 )
 def test_bad_members_are_explained(make, message):

@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import (
-    ClipLogVariance,
-    ClipToUnitRange,
-    LayerSeeds,
-    Sampling,
-    check_image_shape,
-    scaled,
-)
+from models.layers import ClipLogVariance, ClipToUnitRange, LayerSeeds, Sampling, scaled
 from tests.model_helpers import ROOT
+from validation import check_image_shape
 
 
 @pytest.mark.parametrize(
@@ -75,7 +69,9 @@ def test_layer_seeds_refuse_what_cannot_be_repeated(seed: object) -> None:
 
 
 def test_models_import_no_backend_and_no_other_package_of_the_project() -> None:
-    allowed = {"__future__", "keras", "models", "numpy"} | set(sys.stdlib_module_names)
+    allowed = {"__future__", "keras", "models", "numpy", "validation"} | set(
+        sys.stdlib_module_names
+    )
     for path in sorted((ROOT / "models").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names: list[str] = []

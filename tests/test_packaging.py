@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("attacks", "defenses", "experiments", "models", "papers", "results")
+OURS = ("attacks", "defenses", "experiments", "models", "papers", "results", "validation")
 DATA = {"results/paper_values.json"}
 IMPORT = "import attacks, defenses, experiments.zoo, models, results; print(defenses.__file__)"
 
