@@ -7,14 +7,16 @@ independent of the defenses: a defended classifier is attacked like any other mo
 from __future__ import annotations
 
 from attacks.attack import Attack
+from attacks.job import AttackFailedError, AttackResult, UnattackedImagesWarning
 from attacks.registry import attack_names, get_attack
 from attacks.threat_models import ThreatModel, attack_random_member
-from attacks.validation import AttackFailedError
 
 __all__ = [
     "Attack",
     "AttackFailedError",
+    "AttackResult",
     "ThreatModel",
+    "UnattackedImagesWarning",
     "attack_names",
     "attack_random_member",
     "get_attack",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -14,13 +14,23 @@ from attacks.attacked_model import (
     AttackedModel,
     attacked_model,
     batch_seed,
+    image_shape_of,
     padded_batches,
     repeatable_randomness,
 )
-from attacks.validation import AttackFailedError, Job, check_epsilon, validated_job
+from attacks.job import (
+    AttackFailedError,
+    AttackResult,
+    Job,
+    validated_job,
+    warn_of_unattacked,
+)
+from validation import check_choice, check_flag, check_numbers
 
 _CHANGE_TOLERANCE = 1e-6
-_NORMS = ("linf", "l2")
+_SMALLEST_EPSILON = 1e-5
+"""float32 images show a smaller change badly or not at all."""
+_LARGEST_EPSILON = {"linf": 1.0, "l2": 1e4}
 
 
 def project(
@@ -57,8 +67,13 @@ class Attack(abc.ABC):
     """Frozen hyper-parameters; a call with a model and images returns adversarial images.
 
     A subclass sets ``name`` and implements ``_perturb``. Its result is clipped to the budget and to
-    [0, 1]; a result that is not finite is an error, and so is an attack that changed nothing, since
-    that would count as perfect robustness.
+    [0, 1]. What would count as robustness though nothing was attacked is an error: a result that is
+    not finite, no image changed, or too many left where the search started. A few such images give
+    a warning, and ``run`` tells which they are.
+
+    A minimal perturbation is smaller than a step of 8-bit pixels: images that are stored as
+    pictures lose it. A random defense is judged by several draws, by their mean and by the worst
+    draw of each image: an attacker may send the same images again.
 
     **Reference**: Dissertation, ch. 2.2, threat model and notation.
 
@@ -76,7 +91,7 @@ class Attack(abc.ABC):
     norm: str = "linf"
 
     def __post_init__(self) -> None:
-        require_field(self, "norm", self.norm in _NORMS, f"one of {', '.join(_NORMS)}")
+        check_choice(f"norm of {self.name}", self.norm, _LARGEST_EPSILON)
 
     @abc.abstractmethod
     def _perturb(
@@ -119,17 +134,18 @@ class Attack(abc.ABC):
         Args:
             model: A classifier that returns logits (or log-probabilities).
             images: ``(num_images, height, width, channels)`` float32 in [0, 1].
-            labels: ``(num_images,)`` integers, the true labels.
-            epsilon: The budget in [0, 1] (for ``"l2"``: at least 0); 0 returns the images
-                unchanged. ``None``, for Carlini-Wagner only, is the minimal perturbation.
-            target_labels: ``(num_images,)`` integers to be predicted instead; ``None`` is any other
-                label.
+            labels: ``(num_images,)`` or ``(num_images, 1)`` integers, the true labels.
+            epsilon: The budget in [1e-5, 1] (for ``"l2"``: up to 1e4), or 0, which returns the
+                images unchanged. ``None``, for Carlini-Wagner only, is the minimal perturbation.
+            target_labels: Labels to be predicted instead, none of them the true one; ``None`` is
+                any other label.
             seed: Non-negative; equal arguments give equal images. Random starts are drawn per
                 batch, so they depend on ``batch_size`` too.
             batch_size: Images per batch, 128 by default.
             progress: Called with the number of images done so far, up to ``num_images``.
-            require_change: Whether an attack that changed no image is an error. Use False only for
-                sets so small that finding nothing is plausible.
+            require_change: Whether an attack that had no effect on any image, or no gradient on
+                too many, is an error. Use False only for sets so small that finding nothing is
+                plausible.
 
         Returns:
             float32 array of the shape of ``images``, in [0, 1], within ``epsilon`` of ``images``.
@@ -137,9 +153,13 @@ class Attack(abc.ABC):
         Raises:
             ValueError: If an argument is not as described above.
             AttackFailedError: If the model has no usable gradient, returns probabilities, or the
-                attack changed none of the images it should have changed.
+                attack changed none of the images it should have changed, or left more of them where
+                it started than ``attacks.job.tolerated_share``.
+
+        Warns:
+            UnattackedImagesWarning: If it left some of them there.
         """
-        curve = self.curve(
+        results = self.run(
             model,
             images,
             labels,
@@ -150,14 +170,15 @@ class Attack(abc.ABC):
             progress=progress,
             require_change=require_change,
         )
-        return curve[epsilon]
+        warn_of_unattacked(self.name, results, stacklevel=2)
+        return results[epsilon].adversarial_images
 
     def curve(
         self,
         model: keras.Model,
         images: np.ndarray,
         labels: np.ndarray,
-        epsilons: Sequence[float | None],
+        epsilons: Iterable[float | None],
         *,
         target_labels: np.ndarray | None = None,
         seed: int = 0,
@@ -170,26 +191,60 @@ class Attack(abc.ABC):
         The other arguments are those of a call; ``progress`` counts up to ``num_images`` once.
 
         Args:
-            epsilons: Budgets, each as ``epsilon`` of a call.
-
+            epsilons: Budgets, at least one, each as ``epsilon`` of a call.
 
         Returns:
             A dict from epsilon to adversarial images, as a call returns them.
         """
-        for epsilon in epsilons:
-            check_epsilon(epsilon, self.norm, self.name, self.allows_native_epsilon)
-        job = validated_job(images, labels, target_labels, seed, batch_size, progress)
+        results = self.run(
+            model,
+            images,
+            labels,
+            epsilons,
+            target_labels=target_labels,
+            seed=seed,
+            batch_size=batch_size,
+            progress=progress,
+            require_change=require_change,
+        )
+        warn_of_unattacked(self.name, results, stacklevel=2)
+        return {epsilon: result.adversarial_images for epsilon, result in results.items()}
+
+    def run(
+        self,
+        model: keras.Model,
+        images: np.ndarray,
+        labels: np.ndarray,
+        epsilons: Iterable[float | None],
+        *,
+        target_labels: np.ndarray | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        progress: Callable[[int], None] | None = None,
+        require_change: bool = True,
+    ) -> dict[float | None, AttackResult]:
+        """Returns the images of ``curve``, and which of them were not attacked.
+
+        The arguments are those of ``curve``.
+
+        Returns:
+            A dict from epsilon to an ``AttackResult``.
+        """
+        budgets = self.checked(epsilons)
+        check_flag("require_change", require_change)
         victim = attacked_model(model)
-        nonzero = [epsilon for epsilon in dict.fromkeys(epsilons) if epsilon != 0]
-        with repeatable_randomness(model, seed) as reseed:
+        job = validated_job(
+            images, labels, target_labels, seed, batch_size, progress, image_shape_of(model)
+        )
+        nonzero = [epsilon for epsilon in dict.fromkeys(budgets) if epsilon != 0]
+        with repeatable_randomness(model, job.seed) as reseed:
             reseed(0)
             self._prepare(victim, job)
             crafted = self._craft(victim, job, nonzero, reseed) if nonzero else {}
             crafted = {e: self._bounded(job, crafted[e], e) for e in nonzero}
-            if require_change:
-                self._check_change(victim, job, crafted, reseed)
+            results = self._results(victim, job, crafted, reseed, require_change)
         job.report(len(job.images))
-        return {e: crafted[e] if e in crafted else job.images.copy() for e in epsilons}
+        return {e: results.get(e) or AttackResult.of_clean(job.images) for e in budgets}
 
     def config(self) -> dict[str, Any]:
         """Returns the attack's name and hyper-parameters, as plain values suitable for hashing."""
@@ -198,6 +253,32 @@ class Attack(abc.ABC):
     def num_gradients(self) -> int:
         """Returns the largest number of gradients spent on one image, for cost estimates."""
         return 1
+
+    def checked(self, epsilons: Iterable[float | None]) -> tuple[float | None, ...]:
+        """Returns the epsilons, read once, as Python floats.
+
+        Raises:
+            ValueError: If there is none, or one is no budget of this attack.
+        """
+        remedy = "0.03; divide an 8-bit budget by 255"
+        if self.allows_native_epsilon:
+            remedy += ", or pass None for the minimal perturbation"
+        budgets = check_numbers(
+            f"epsilon of {self.name}",
+            epsilons,
+            or_none=self.allows_native_epsilon,
+            at_least=0.0,
+            at_most=_LARGEST_EPSILON[self.norm],
+            such_as=remedy,
+        )
+        for epsilon in budgets:
+            if epsilon is not None and 0.0 < epsilon < _SMALLEST_EPSILON:
+                raise ValueError(
+                    f"Expected epsilon of {self.name} to be 0 or at least {_SMALLEST_EPSILON:g}, "
+                    f"received {epsilon!r}: float32 images do not show so small a change. Pass a "
+                    "larger budget; 1/255 is one step of an 8-bit image."
+                )
+        return budgets
 
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
         """Checks the model before the attack; the attack is reseeded afterwards."""
@@ -220,7 +301,7 @@ class Attack(abc.ABC):
                     victim,
                     job.images[rows],
                     job.goal_labels[rows],
-                    float(epsilon),  # type: ignore[arg-type]  # None is refused by check_epsilon
+                    float(epsilon),  # type: ignore[arg-type]  # None is refused by checked
                     targeted=job.targeted,
                     seed=batch_seed(job.seed, start),
                 )
@@ -243,32 +324,55 @@ class Attack(abc.ABC):
         radius = np.inf if epsilon is None else epsilon
         return project(job.images, adversarial, radius, self.norm)
 
-    def _check_change(
+    def _results(
         self,
         victim: AttackedModel,
         job: Job,
         crafted: dict[float | None, np.ndarray],
         reseed: Callable[[int], None],
-    ) -> None:
-        """Raises if none of the images that were not yet adversarial has changed."""
+        require_change: bool,
+    ) -> dict[float | None, AttackResult]:
+        """Returns the images with the masks of those that did not move, for each epsilon.
+
+        Asks the model only where some image did not move.
+
+        Raises:
+            AttackFailedError: If change is required and nothing can be concluded.
+        """
+        results = {}
         fooled: np.ndarray | None = None
         for epsilon, adversarial in crafted.items():
-            moved = np.abs(adversarial - self._starting_points(victim, job, epsilon))
-            changed = moved.max(axis=(1, 2, 3)) > _CHANGE_TOLERANCE
-            if changed.any() and changed.all():
-                continue
-            if fooled is None:
+            start = self._starting_points(victim, job, epsilon)
+            unmoved = _lengths(adversarial - start, self.norm) <= self._tolerance(epsilon)
+            unattacked = unmoved
+            if unmoved.any():
+                if fooled is None:
+                    reseed(0)
+                    fooled = job.fooled_by(victim.predict(job.images, job.batch_size))
                 reseed(0)
-                predictions = victim.predict(job.images, job.batch_size).argmax(axis=1)
-                fooled = (predictions == job.goal_labels) == job.targeted
-            if not fooled.all() and not changed[~fooled].any():
-                raise AttackFailedError.nothing_changed(self.name, epsilon, int((~fooled).sum()))
+                found = job.fooled_by(victim.predict(adversarial, job.batch_size))
+                unmoved = unmoved & ~fooled & ~found
+                if require_change and unmoved.any() and unmoved[~fooled].all():
+                    num_images = int((~fooled).sum())
+                    raise AttackFailedError.nothing_changed(self.name, epsilon, num_images)
+                reseed(0)
+                unattacked = unmoved & ~self._follows_gradient(victim, job, unmoved)
+            results[epsilon] = AttackResult(adversarial, unmoved, unattacked)
+            if require_change:
+                results[epsilon].check(self.name, epsilon)
+        return results
+
+    def _tolerance(self, epsilon: float | None) -> float:
+        """Returns the distance from the start up to which an image counts as unmoved."""
+        return _CHANGE_TOLERANCE
+
+    def _follows_gradient(self, victim: AttackedModel, job: Job, unmoved: np.ndarray) -> np.ndarray:
+        """Returns ``(num_images,)`` booleans: which unmoved images had a gradient all the same."""
+        return np.zeros(len(unmoved), bool)
 
 
-def require_field(attack: Attack, field: str, holds: bool, expected: str) -> None:
-    """Raises a ValueError naming the field unless the condition holds."""
-    if not holds:
-        raise ValueError(
-            f"Expected {field} of {attack.name} to be {expected}, "
-            f"received {getattr(attack, field)!r}."
-        )
+def _lengths(delta: np.ndarray, norm: str) -> np.ndarray:
+    """Returns the length of each change, ``(num_images,)``."""
+    if norm == "linf":
+        return np.abs(delta).max(axis=(1, 2, 3))
+    return np.sqrt(np.sum(delta.astype(np.float64) ** 2, axis=(1, 2, 3)))

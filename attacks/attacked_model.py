@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from attacks.validation import AttackFailedError, Job
+from attacks.job import AttackFailedError, Job
 from validation import check_logits
 
 # Sets of fewer images keep their size; others are filled up to a multiple of so many rows.
@@ -54,16 +54,35 @@ class AttackedModel:
     def check(self, job: Job) -> int:
         """Returns the number of classes, after a check of the logits of one batch.
 
-        Runs uncompiled: for one batch, tracing would take longer.
+        Runs uncompiled: for one batch, tracing would take longer. A single image does not tell
+        scaled probabilities from logits, so that the next call looks again.
+
+        Raises:
+            AttackFailedError: If the model does not return logits of float32 or float64.
         """
-        if self.num_classes is None:
-            batch = job.images[: job.batch_size]
-            logits = self(tf.constant(batch)).numpy()
-            try:
-                self.num_classes = check_logits(logits, len(batch))
-            except ValueError as error:
-                raise AttackFailedError(str(error)) from None
-        return self.num_classes
+        if self.num_classes is not None:
+            return self.num_classes
+        batch = job.images[: job.batch_size]
+        logits = self(tf.constant(batch))
+        if not tf.is_tensor(logits):
+            raise AttackFailedError(
+                "Expected a model that returns one tensor of logits, received "
+                f"{type(logits).__name__}. Pass keras.Model(model.inputs, logits) with the output "
+                "that is to be attacked."
+            )
+        if logits.dtype not in (tf.float32, tf.float64):
+            raise AttackFailedError(
+                f"Expected logits of float32, received {logits.dtype.name}, whose gradient is "
+                "rounded to zero or is none. Give the last layer dtype='float32', without a "
+                "rounding or an argmax behind it."
+            )
+        try:
+            num_classes = check_logits(logits.numpy(), len(batch))
+        except ValueError as error:
+            raise AttackFailedError(str(error)) from None
+        if len(batch) > 1:
+            self.num_classes = num_classes
+        return num_classes
 
 
 _attacked_models: weakref.WeakKeyDictionary[keras.Model, AttackedModel] = (
@@ -72,10 +91,30 @@ _attacked_models: weakref.WeakKeyDictionary[keras.Model, AttackedModel] = (
 
 
 def attacked_model(model: keras.Model) -> AttackedModel:
-    """Returns the only ``AttackedModel`` of a model, made at the first call."""
+    """Returns the only ``AttackedModel`` of a model, made at the first call.
+
+    Raises:
+        ValueError: If it is no Keras model, or one without weights yet.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"Expected a keras.Model from images to logits, received {type(model).__name__}. Load "
+            "or build one; a function becomes one as the call method of a subclass."
+        )
+    if not model.built:
+        raise ValueError(
+            f"Expected a model with weights, received {model.name!r}, which was never called. Call "
+            "it once on a batch of images, and train it before it is attacked."
+        )
     if model not in _attacked_models:
         _attacked_models[model] = AttackedModel(model)
     return _attacked_models[model]
+
+
+def image_shape_of(model: keras.Model) -> tuple[int | None, ...] | None:
+    """Returns the ``(height, width, channels)`` that a model takes; ``None`` if it does not say."""
+    shape = getattr(model, "image_shape", None) or getattr(model, "input_shape", (None,))[1:]
+    return tuple(shape) if len(shape) == 3 else None
 
 
 def padded_batches(num_images: int, batch_size: int) -> Iterator[tuple[int, int, np.ndarray]]:

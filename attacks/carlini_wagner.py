@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from attacks.attack import Attack, project, require_field
-from attacks.attacked_model import AttackedModel, missing_gradients_explained
-from attacks.carlini_wagner_search import Search
-from attacks.validation import AttackFailedError, Job
+from attacks.attack import Attack, project
+from attacks.attacked_model import AttackedModel, missing_gradients_explained, padded_batches
+from attacks.carlini_wagner_search import Search, margin_gradient
+from attacks.job import MOST_GRADIENTS, AttackFailedError, Job
+from validation import check_choice, check_flag, check_integer, check_number
 
 _EPSILON_MODES = ("rescale", "clip")
 
@@ -22,7 +23,10 @@ _EPSILON_MODES = ("rescale", "clip")
 class MinimalAttack(Attack, abc.ABC):
     """An attack that minimises the perturbation and is scaled to a budget afterwards.
 
-    One run of the search serves a whole accuracy-epsilon curve.
+    One run of the search serves a whole accuracy-epsilon curve. Images for which it finds nothing
+    come back unchanged; ``run`` tells which they are, and on which of them the gradient was zero.
+    A minimal perturbation ends just beyond the boundary: rounded to 8 bits, many images fall back
+    behind it.
 
     **Reference**: Dissertation, ch. 3.4.3, which plots Carlini-Wagner against epsilon without
     saying what epsilon means for an attack that has none.
@@ -44,8 +48,7 @@ class MinimalAttack(Attack, abc.ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = self.epsilon_mode in _EPSILON_MODES
-        require_field(self, "epsilon_mode", known, f"one of {', '.join(_EPSILON_MODES)}")
+        check_choice(f"epsilon_mode of {self.name}", self.epsilon_mode, _EPSILON_MODES)
 
     def minimal_perturbation(
         self,
@@ -113,6 +116,23 @@ class MinimalAttack(Attack, abc.ABC):
         """Returns the minimal result for one batch scaled to epsilon."""
         job = Job(images, labels, labels if targeted else None, seed, len(images), None)
         return self._scaled(images, self._minimal(victim, job, lambda start: None), epsilon)
+
+    def _follows_gradient(self, victim: AttackedModel, job: Job, unmoved: np.ndarray) -> np.ndarray:
+        """Returns which images without an adversarial one had a gradient, ``(num_images,)``.
+
+        Where the margin has a gradient at the start, the search ended without success, which a
+        robust model explains as well as a short search.
+        """
+        follows = np.zeros(len(unmoved), bool)
+        if not unmoved.any():
+            return follows
+        searched = np.flatnonzero(unmoved)
+        for start, count, rows in padded_batches(len(searched), job.batch_size):
+            rows = searched[rows]
+            gradient = margin_gradient(victim, job.images[rows], job.goal_labels[rows])
+            found = (gradient != 0.0).any(axis=(1, 2, 3))
+            follows[searched[start : start + count]] = found[:count]
+        return follows
 
     def _scaled(self, images: np.ndarray, native: np.ndarray, epsilon: float | None) -> np.ndarray:
         """Returns the minimal result scaled or clipped to a budget."""
@@ -188,7 +208,7 @@ class CarliniWagner(MinimalAttack):
 
     def num_gradients(self) -> int:
         """Returns the largest number of gradients per image; early abort saves some."""
-        return self.binary_search_steps * self.max_iterations
+        return int(self.binary_search_steps * self.max_iterations)
 
     def _minimal(
         self, victim: AttackedModel, job: Job, reseed: Callable[[int], None]
@@ -228,20 +248,32 @@ class CarliniWagner(MinimalAttack):
                 victim,
                 job.images.shape[1:],
                 targeted=job.targeted,
-                confidence=self.confidence,
-                learning_rate=self.learning_rate,
-                binary_search_steps=self.binary_search_steps,
-                max_iterations=self.max_iterations,
-                initial_const=self.initial_const,
-                abort_early=self.abort_early,
+                confidence=float(self.confidence),
+                learning_rate=float(self.learning_rate),
+                binary_search_steps=int(self.binary_search_steps),
+                max_iterations=int(self.max_iterations),
+                initial_const=float(self.initial_const),
+                abort_early=bool(self.abort_early),
             )
         return victim.compiled[key]
 
 
 def check_search_fields(attack: Any) -> None:
     """Raises a ValueError unless the six settings of the search are in range."""
-    require_field(attack, "confidence", attack.confidence >= 0.0, "at least 0")
-    for field in ("learning_rate", "initial_const"):
-        require_field(attack, field, getattr(attack, field) > 0.0, "above 0")
-    for field in ("binary_search_steps", "max_iterations"):
-        require_field(attack, field, getattr(attack, field) >= 1, "at least 1")
+    for field, limits in (
+        ("confidence", {"at_least": 0.0, "at_most": 1e6, "such_as": 0.0}),
+        ("learning_rate", {"above": 0.0, "at_most": 10.0, "such_as": 0.005}),
+        ("initial_const", {"at_least": 1e-10, "at_most": 1e10, "such_as": 0.01}),
+    ):
+        check_number(f"{field} of {attack.name}", getattr(attack, field), **limits)
+    for field, usual in (("binary_search_steps", 5), ("max_iterations", 1000)):
+        check_integer(
+            f"{field} of {attack.name}", getattr(attack, field), at_least=1, such_as=usual
+        )
+    check_integer(
+        f"binary_search_steps * max_iterations of {attack.name}",
+        attack.binary_search_steps * attack.max_iterations,
+        at_most=MOST_GRADIENTS,
+        such_as=5000,
+    )
+    check_flag(f"abort_early of {attack.name}", attack.abort_early)

@@ -12,7 +12,7 @@ from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
 
 from attacks.attacked_model import AttackedModel, missing_gradients_explained, padded_batches
 from attacks.carlini_wagner import MinimalAttack, check_search_fields
-from attacks.validation import Job
+from attacks.job import Job
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class CarliniWagnerCleverHans(MinimalAttack):
 
     def num_gradients(self) -> int:
         """Returns the largest number of gradients per image; early abort saves some."""
-        return self.binary_search_steps * self.max_iterations
+        return int(self.binary_search_steps * self.max_iterations)
 
     def _minimal(
         self, victim: AttackedModel, job: Job, reseed: Callable[[int], None]
@@ -98,12 +98,12 @@ class CarliniWagnerCleverHans(MinimalAttack):
         if key not in victim.compiled:
             attack = CarliniWagnerL2(
                 victim,
-                confidence=self.confidence,
-                learning_rate=self.learning_rate,
-                binary_search_steps=self.binary_search_steps,
-                max_iterations=self.max_iterations,
-                initial_const=self.initial_const,
-                abort_early=self.abort_early,
+                confidence=float(self.confidence),
+                learning_rate=float(self.learning_rate),
+                binary_search_steps=int(self.binary_search_steps),
+                max_iterations=int(self.max_iterations),
+                initial_const=float(self.initial_const),
+                abort_early=bool(self.abort_early),
             )
             attack.optimizer = _LegacyAdam(self.learning_rate)
             attack.targeted = targeted

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from attacks.attacked_model import AttackedModel
-from attacks.validation import AttackFailedError
+from attacks.job import AttackFailedError
 
 # Keeps atanh finite for pixels that are exactly 0 or 1. The authors' own code has 0.999999, which
 # leaves such pixels so flat a tanh that Adam needs a hundred steps and more to move them; early
@@ -162,11 +162,8 @@ class Search:
 
     def _margin(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Returns ``(batch,)`` margins by which the label's class leads; negated if targeted."""
-        logits = tf.cast(logits, tf.float32)
-        is_label = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
-        of_label = tf.reduce_sum(tf.where(is_label, logits, 0.0), axis=1)
-        of_other = tf.reduce_max(tf.where(is_label, tf.float32.min, logits), axis=1)
-        return of_other - of_label if self.targeted else of_label - of_other
+        margin = _margin(logits, labels)
+        return -margin if self.targeted else margin
 
     def _succeeds(self, margin: tf.Tensor) -> tf.Tensor:
         """Returns whether the margin is negative, and by at least ``confidence``."""
@@ -233,7 +230,7 @@ class Search:
         upper = tf.where(over & state.found, tf.minimum(state.upper, state.const), state.upper)
         lower = tf.where(over & ~state.found, tf.maximum(state.lower, state.const), state.lower)
         bounded = upper < _NO_UPPER_BOUND
-        following = tf.where(bounded, (lower + upper) / 2.0, state.const * 10.0)
+        following = tf.where(bounded, (lower + upper) / 2.0, _tenfold(state.const))
         search_step = state.search_step + tf.cast(over, tf.int32)
         zeros = tf.zeros_like(state.modifier)
         return state._replace(
@@ -251,6 +248,30 @@ class Search:
             found=state.found & ~over,
             done=state.done | (search_step >= self.binary_search_steps),
         )
+
+
+def margin_gradient(victim: AttackedModel, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the gradient of the margin where a search starts, ``(batch, height, width, c)``."""
+    start = tf.constant(0.5 + _TANH_MARGIN * (images - 0.5), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        margin = _margin(victim(start), tf.constant(labels))
+    gradient = tape.gradient(margin, start)
+    return np.zeros_like(images) if gradient is None else gradient.numpy()
+
+
+def _margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns ``(batch,)`` margins by which the label's class leads."""
+    logits = tf.cast(logits, tf.float32)
+    is_label = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
+    of_label = tf.reduce_sum(tf.where(is_label, logits, 0.0), axis=1)
+    of_other = tf.reduce_max(tf.where(is_label, tf.float32.min, logits), axis=1)
+    return of_label - of_other
+
+
+def _tenfold(const: tf.Tensor) -> tf.Tensor:
+    """Returns ten times the constants, up to where float32 would end in infinity."""
+    return tf.minimum(const * 10.0, _NO_UPPER_BOUND)
 
 
 def _as_images(scalars: tf.Tensor) -> tf.Tensor:

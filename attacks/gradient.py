@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import random
+import types
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,16 +23,23 @@ from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 from cleverhans.tf2.utils import compute_gradient
 
-from attacks.attack import Attack, require_field
+from attacks.attack import Attack
 from attacks.attacked_model import (
     AttackedModel,
     batch_seed,
     missing_gradients_explained,
     padded_batches,
 )
-from attacks.validation import AttackFailedError, Job
+from attacks.job import MOST_GRADIENTS, AttackFailedError, Job
+from validation import check_flag, check_integer, check_number
 
 _ORDERS = {"linf": np.inf, "l2": 2}
+_CHANGED_SHARE = 0.01
+"""An attack that moves an image by less than this share of its budget has not used it."""
+_SMALLEST_STEP = 1e-6
+_SEEDS = 2**31 - 1  # TensorFlow takes seeds modulo this number.
+_PHILOX = 1  # The number of the algorithm among those of tf.random.Generator.
+_LARGEST_DECAY = 1e3
 
 
 class GradientAttack(Attack, abc.ABC):
@@ -86,6 +95,10 @@ class GradientAttack(Attack, abc.ABC):
             batch = self._start(victim, images, labels, float(epsilon or 0.0), seed)
             starts[start : start + count] = batch.numpy()[:count]
         return starts
+
+    def _tolerance(self, epsilon: float | None) -> float:
+        """Returns the distance up to which an image counts as unmoved, a share of the budget."""
+        return max(super()._tolerance(epsilon), _CHANGED_SHARE * (epsilon or 0.0))
 
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
         """Raises if the model has no gradient; CleverHans would fail far from the cause.
@@ -148,10 +161,11 @@ class _IterativeAttack(GradientAttack):
 
     Args:
         norm: ``"linf"`` or ``"l2"``.
-        num_steps: Number of steps, at least 1.
-        step_size: Length of a step. ``None`` is ``2.5 * epsilon / num_steps``, so that the border
-            of the ball is reached from anywhere in it for every epsilon. Either is capped at
-            epsilon, as CleverHans requires: a longer step would be projected on the ball anyway.
+        num_steps: Number of steps, in [1, 100,000].
+        step_size: Length of a step, at least 1e-6. ``None`` is ``2.5 * epsilon / num_steps``, so
+            that the border of the ball is reached from anywhere in it for every epsilon. Either is
+            capped at epsilon, as CleverHans requires: a longer step would be projected on the ball
+            anyway.
     """
 
     num_steps: int = 10
@@ -159,23 +173,37 @@ class _IterativeAttack(GradientAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_field(self, "num_steps", self.num_steps >= 1, "at least 1")
-        positive = self.step_size is None or self.step_size > 0.0
-        require_field(self, "step_size", positive, "above 0 or None")
+        check_integer(
+            f"num_steps of {self.name}",
+            self.num_steps,
+            at_least=1,
+            at_most=MOST_GRADIENTS,
+            such_as=type(self).num_steps,
+        )
+        if self.step_size is not None:
+            check_number(
+                f"step_size of {self.name}",
+                self.step_size,
+                at_least=_SMALLEST_STEP,
+                such_as="0.01, or None for one that follows epsilon",
+            )
 
     def num_gradients(self) -> int:
         """Returns the number of gradients per image."""
-        return self.num_steps
+        return int(self.num_steps)
 
     def step_for(self, epsilon: float) -> float:
         """Returns the length of a step for a budget; see the class."""
-        step = 2.5 * epsilon / self.num_steps if self.step_size is None else self.step_size
+        step = 2.5 * epsilon / self.num_steps if self.step_size is None else float(self.step_size)
         return min(step, epsilon)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BIM(_IterativeAttack):
     """The basic iterative method: FGSM in small steps, projected on the ball after each.
+
+    It returns the last point, as CleverHans does, not the best one met: an image that was
+    misclassified on the way may be classified rightly at the end.
 
     **Reference**: Kurakin, Goodfellow and Bengio 2017; Dissertation, ch. 2.2; CleverHans v4
     ``basic_iterative_method``.
@@ -210,14 +238,17 @@ class BIM(_IterativeAttack):
         seed: int,
     ) -> tf.Tensor:
         step = self.step_for(epsilon)
-        return basic_iterative_method(victim, images, epsilon, step, self.num_steps, **settings)
+        return basic_iterative_method(
+            victim, images, epsilon, step, int(self.num_steps), **settings
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PGD(_IterativeAttack):
     """Projected gradient descent: BIM from a random point of the ball.
 
-    The random start leaves the flat region that a defense may have around each image.
+    The random start leaves the flat region that a defense may have around each image. As in BIM,
+    the last point is returned, not the best one met.
 
     **Reference**: Madry et al. 2018; Dissertation, ch. 2.2; CleverHans v4
     ``projected_gradient_descent``.
@@ -225,8 +256,8 @@ class PGD(_IterativeAttack):
     **Differs from the paper**: the step follows epsilon unless given. The papers' constants are
     those of CleverHans 2.1's ``MadryEtAl``, ``step_size=0.01`` and ``num_steps=40``. The start is
     uniform in the ball of radius epsilon (CleverHans' ``madry_et_al`` has 0.3 for every epsilon).
-    CleverHans draws it from TensorFlow's global generator, so that generator is reseeded
-    (``tf.random.set_seed``) before each batch; Keras' seed generators are not touched by this.
+    CleverHans draws it from TensorFlow's global generator; here its function draws the same
+    numbers, those after ``tf.random.set_seed``, without touching that generator.
 
     Args:
         norm: ``"linf"`` or ``"l2"``.
@@ -250,6 +281,10 @@ class PGD(_IterativeAttack):
     num_steps: int = 40
     random_start: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag(f"random_start of {self.name}", self.random_start)
+
     def _call_cleverhans(
         self,
         victim: AttackedModel,
@@ -259,14 +294,12 @@ class PGD(_IterativeAttack):
         seed: int,
         num_steps: int | None = None,
     ) -> tf.Tensor:
-        if self.random_start:
-            tf.random.set_seed(seed)
-        return projected_gradient_descent(
+        return _with_own_draw(seed)(
             victim,
             images,
             epsilon,
             self.step_for(epsilon),
-            self.num_steps if num_steps is None else num_steps,
+            int(self.num_steps) if num_steps is None else num_steps,
             rand_init=self.random_start,
             rand_minmax=epsilon,
             **settings,
@@ -317,7 +350,13 @@ class MIFGSM(_IterativeAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_field(self, "decay_factor", self.decay_factor >= 0.0, "at least 0")
+        check_number(
+            f"decay_factor of {self.name}",
+            self.decay_factor,
+            at_least=0.0,
+            at_most=_LARGEST_DECAY,
+            such_as=1.0,
+        )
 
     def _call_cleverhans(
         self,
@@ -332,7 +371,64 @@ class MIFGSM(_IterativeAttack):
             images,
             epsilon,
             self.step_for(epsilon),
-            self.num_steps,
-            decay_factor=self.decay_factor,
+            int(self.num_steps),
+            decay_factor=float(self.decay_factor),
             **settings,
         )
+
+
+def _with_own_draw(seed: int) -> Any:
+    """Returns CleverHans' PGD with a random start of its own, in place of its global draw.
+
+    The function is the same code with another ``random_lp_vector``. Seeding TensorFlow instead
+    would restart every random number of the caller, and no public function restores them.
+
+    Args:
+        seed: In [0, 2**31).
+    """
+
+    def draw(shape: tf.Tensor, order: float, radius: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return _random_vector(seed, shape, order, radius)
+
+    original = projected_gradient_descent
+    names = {**original.__globals__, "random_lp_vector": draw}
+    return types.FunctionType(
+        original.__code__, names, original.__name__, original.__defaults__, original.__closure__
+    )
+
+
+def _random_vector(seed: int, shape: tf.Tensor, order: float, radius: tf.Tensor) -> tf.Tensor:
+    """Returns what CleverHans' ``random_lp_vector`` draws after ``tf.random.set_seed(seed)``.
+
+    Args:
+        seed: In [0, 2**31).
+        shape: ``(4,)``, that of a batch of images.
+        order: ``inf`` for a uniform draw from the cube, 2 from the ball.
+        radius: Half the edge of the cube, or the radius of the ball.
+
+    Returns:
+        float32 tensor of that shape.
+    """
+    # TensorFlow seeds each operation by the global seed and by one from a generator seeded by it.
+    operation_seeds = random.Random(seed)
+
+    def bits(operation: Any, shape: Any) -> tf.Tensor:
+        first, second = seed % _SEEDS, operation_seeds.randint(0, _SEEDS) % _SEEDS
+        if first == second == 0:
+            second = _SEEDS
+        return operation(
+            shape=shape,
+            key=tf.constant([first], tf.uint64),
+            counter=tf.constant([0, second], tf.uint64),
+            alg=tf.constant(_PHILOX),
+            dtype=tf.float32,
+        )
+
+    uniform, normal = tf.raw_ops.StatelessRandomUniformV2, tf.raw_ops.StatelessRandomNormalV2
+    if order == np.inf:
+        return bits(uniform, shape) * (2.0 * radius) - radius
+    size = tf.reduce_prod(shape[1:])
+    direction = bits(normal, (shape[0], size))
+    length = tf.sqrt(tf.reduce_sum(tf.square(direction), axis=-1, keepdims=True))
+    share = tf.pow(bits(uniform, (shape[0], 1)), 1.0 / tf.cast(size, tf.float32))
+    return radius * tf.reshape(share * direction / length, shape)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
-from attacks.attack import require_field
 from attacks.attacked_model import AttackedModel
 from attacks.gradient import GradientAttack
+from validation import check_choice, check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,18 @@ class RandFGSM(GradientAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_field(self, "norm", self.norm == "linf", "'linf'")
-        require_field(self, "random_share", 0.0 < self.random_share < 1.0, "above 0 and below 1")
+        check_choice(f"norm of {self.name}", self.norm, ["linf"])
+        check_number(
+            f"random_share of {self.name}", self.random_share, above=0.0, below=1.0, such_as=0.25
+        )
 
     def _start(
         self, victim: AttackedModel, images: tf.Tensor, labels: tf.Tensor, epsilon: float, seed: int
     ) -> tf.Tensor:
         normal = tf.random.stateless_normal(images.shape, seed=(seed, 0))
-        return tf.clip_by_value(images + self.random_share * epsilon * tf.sign(normal), 0.0, 1.0)
+        return tf.clip_by_value(
+            images + float(self.random_share) * epsilon * tf.sign(normal), 0.0, 1.0
+        )
 
     def _call_cleverhans(
         self,
@@ -64,4 +68,6 @@ class RandFGSM(GradientAttack):
         seed: int,
     ) -> tf.Tensor:
         start = self._start(victim, images, settings["y"], epsilon, seed)
-        return fast_gradient_method(victim, start, (1 - self.random_share) * epsilon, **settings)
+        return fast_gradient_method(
+            victim, start, (1 - float(self.random_share)) * epsilon, **settings
+        )

@@ -35,7 +35,7 @@ def get_attack(name: str, **hyperparameters: Any) -> Attack:
         ValueError: If there is no such attack, or a value is out of range.
         TypeError: If the attack has no such hyper-parameter.
     """
-    if name not in ATTACKS:
+    if not isinstance(name, str) or name not in ATTACKS:
         raise ValueError(
             f"Expected the name of an attack, received {name!r}. "
             f"Known attacks: {', '.join(attack_names())}."

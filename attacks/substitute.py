@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from attacks.attacked_model import attacked_model
-from attacks.validation import validated_job
+from attacks.attacked_model import attacked_model, image_shape_of
+from validation import check_images, check_integer, check_labels, check_number
 
 __all__ = ["SubstituteTraining"]
+
+_MOST_ROUNDS, _MOST_EPOCHS = 20, 100_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,8 @@ class SubstituteTraining:
 
     Args:
         num_seed_images: Images that the attacker starts with.
-        num_rounds: Rounds of training; all but the last are followed by an augmentation, which
-            doubles the images.
+        num_rounds: Rounds of training, at most 20; all but the last are followed by an
+            augmentation, which doubles the images.
         step_size: Length of the augmentation step, as the change of each pixel.
         epochs: Passes over the images in each round.
         batch_size: Images per training step.
@@ -59,12 +61,16 @@ class SubstituteTraining:
     batch_size: int = 128
 
     def __post_init__(self) -> None:
-        counts = (self.num_seed_images, self.num_rounds, self.epochs, self.batch_size)
-        if min(counts) < 1 or not 0 < self.step_size <= 1:
-            raise ValueError(
-                f"Expected counts of at least 1 and a step_size in (0, 1], received {self}. Leave "
-                "a number out for that of Defense-GAN's script."
-            )
+        for field, most in (
+            ("num_seed_images", None),
+            ("num_rounds", _MOST_ROUNDS),
+            ("epochs", _MOST_EPOCHS),
+            ("batch_size", None),
+        ):
+            usual = getattr(type(self), field)
+            value = getattr(self, field)
+            check_integer(field, value, at_least=1, at_most=most, such_as=usual)
+        check_number("step_size", self.step_size, above=0.0, at_most=1.0, such_as=0.1)
 
     @property
     def num_queries(self) -> int:
@@ -91,17 +97,34 @@ class SubstituteTraining:
             progress: Called with the number of rounds done so far.
 
         Raises:
-            ValueError: If there are too few images, or they are not valid.
+            ValueError: If there are too few images, they are not valid, or the target answers with
+                anything but one label of the substitute's classes for each image.
         """
+        victim = attacked_model(substitute)
+        if not callable(query):
+            raise ValueError(
+                f"Expected query to be a function from images to labels, received {query!r}. Pass "
+                "the target's predictions, such as lambda x: target.predict(x).argmax(axis=-1)."
+            )
+        if progress is not None and not callable(progress):
+            raise ValueError(
+                f"Expected progress to be a function of the number of rounds done, received "
+                f"{progress!r}. Pass a function, or None."
+            )
+        seed = check_integer("seed", seed)
+        images = check_images(images, image_shape_of(substitute))
         if len(images) < self.num_seed_images:
             raise ValueError(
                 f"Expected at least {self.num_seed_images} images, received {len(images)}. Pass "
                 "more, or lower num_seed_images."
             )
         known = images[: self.num_seed_images]
-        no_labels = np.zeros(len(known), np.int64)
-        validated_job(known, no_labels, None, seed, self.batch_size, None)
-        labels = np.asarray(query(known))
+        num_classes = victim(tf.constant(known[:1])).shape[-1]
+
+        def ask(asked: np.ndarray) -> np.ndarray:
+            return check_labels(query(asked), len(asked), num_classes, name="labels of the query")
+
+        labels = ask(known)
         substitute.compile(
             keras.optimizers.Adam(1e-3),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -116,7 +139,7 @@ class SubstituteTraining:
             if number < self.num_rounds:
                 new_images = self._augmented(substitute, known, labels)
                 known = np.concatenate([known, new_images])
-                labels = np.concatenate([labels, query(new_images)])
+                labels = np.concatenate([labels, ask(new_images)])
             if progress is not None:
                 progress(number)
 

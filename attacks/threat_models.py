@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
 
 from attacks.attack import Attack
-from attacks.validation import DEFAULT_BATCH_SIZE, AttackFailedError
+from attacks.job import (
+    AttackFailedError,
+    AttackResult,
+    Job,
+    validated_job,
+    warn_of_unattacked,
+)
+from validation import check_integer
 
 # A member that attacks fewer images than this may rightly leave all of them unchanged.
 _FEW_IMAGES = 20
+Sets = dict[float | None, np.ndarray]
+Masks = dict[float | None, np.ndarray]
 
 
 class ThreatModel(enum.StrEnum):
@@ -66,7 +75,13 @@ def draw_members(num_images: int, num_members: int, seed: int) -> np.ndarray:
 
     Returns:
         int64 array ``(num_images,)``, uniform in [0, num_members).
+
+    Raises:
+        ValueError: If there is no member, or a number is no integer.
     """
+    num_images = check_integer("num_images", num_images, at_least=1)
+    num_members = check_integer("num_members", num_members, at_least=1)
+    seed = check_integer("seed", seed)
     return np.random.default_rng(seed).integers(num_members, size=num_images)
 
 
@@ -75,13 +90,13 @@ def attack_random_member(
     models: Sequence[keras.Model] | Callable[[int], keras.Model],
     images: np.ndarray,
     labels: np.ndarray,
-    epsilons: Sequence[float | None],
+    epsilons: Iterable[float | None],
     seed: int = 0,
     *,
     num_members: int | None = None,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[dict[float | None, np.ndarray], np.ndarray]:
+) -> tuple[Sets, np.ndarray, Masks]:
     """Makes each adversarial image on one member of an ensemble, drawn at random.
 
     The attacker of the ``framework`` threat model knows the whole pool, but not which members the
@@ -107,24 +122,27 @@ def attack_random_member(
         progress: Called with the number of images done so far, up to ``num_images``.
 
     Returns:
-        A dict from epsilon to adversarial images, float32 in [0, 1], and the int64 array
-        ``(num_images,)`` of the members they were made on.
+        A dict from epsilon to adversarial images, float32 in [0, 1]; the int64 array
+        ``(num_images,)`` of the members they were made on; and a dict from epsilon to booleans
+        ``(num_images,)``, which images were not attacked, as ``AttackResult.unattacked``.
 
     Raises:
         ValueError: If there is no member, or an argument is not accepted by the attack.
-        AttackFailedError: If the attack fails on a member, or changes nothing on any.
+        AttackFailedError: If the attack fails on a member, changes nothing on any, or has no
+            gradient on too many images.
+
+    Warns:
+        UnattackedImagesWarning: If some of the images were not attacked.
     """
-    count = num_members if callable(models) else len(models)
-    if not count or count < 1:
-        raise ValueError(
-            f"Expected at least one member, received {count}. Pass a non-empty sequence of "
-            "models, or a function together with num_members."
-        )
-    members = draw_members(len(images), count, seed)
-    crafted = _attack_members(
-        attack, models, members, images, labels, epsilons, seed, batch_size, progress
-    )
-    return crafted, members
+    job = validated_job(images, labels, None, seed, batch_size, progress)
+    if callable(models) and not isinstance(models, keras.Model):
+        count = check_integer("num_members", num_members, at_least=1, such_as=12)
+    else:
+        models = _checked_models(models, "member")
+        count = len(models)
+    members = draw_members(len(job.images), count, seed)
+    crafted, unattacked = _attack_members(attack, models, members, job, epsilons)
+    return crafted, members, unattacked
 
 
 def mixed_members(num_images: int, num_substitutes: int, seed: int) -> np.ndarray:
@@ -140,13 +158,11 @@ def mixed_members(num_images: int, num_substitutes: int, seed: int) -> np.ndarra
         int64 array ``(num_images,)`` with values in [0, num_substitutes].
 
     Raises:
-        ValueError: If there is no substitute.
+        ValueError: If there is no substitute, or a number is no integer.
     """
-    if num_substitutes < 1:
-        raise ValueError(
-            f"Expected at least one substitute, received {num_substitutes}. Pass the classifiers "
-            "whose adversarial images are transferred."
-        )
+    num_images = check_integer("num_images", num_images, at_least=1)
+    num_substitutes = check_integer("num_substitutes", num_substitutes, at_least=1, such_as=3)
+    seed = check_integer("seed", seed)
     order = np.random.default_rng(seed).permutation(num_images)
     members = np.zeros(num_images, np.int64)
     transferred = order[(num_images + 1) // 2 :]
@@ -161,12 +177,12 @@ def attack_mixed(
     substitutes: Sequence[keras.Model],
     images: np.ndarray,
     labels: np.ndarray,
-    epsilons: Sequence[float | None],
+    epsilons: Iterable[float | None],
     seed: int = 0,
     *,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[dict[float | None, np.ndarray], np.ndarray]:
+) -> tuple[Sets, np.ndarray, Masks]:
     """Attacks half of the images on the target and transfers the rest from substitutes.
 
     **Reference**: Dissertation, ch. 5.4.1; see ``mixed_members``.
@@ -179,67 +195,82 @@ def attack_mixed(
 
 
     Returns:
-        A dict from epsilon to adversarial images, and the members as of ``mixed_members``.
+        A dict from epsilon to adversarial images, the members as of ``mixed_members``, and which
+        images were not attacked, as of ``attack_random_member``.
 
     Raises:
         ValueError: If there is no substitute, or an argument is not accepted by the attack.
-        AttackFailedError: If the attack fails on a member, or changes nothing on any.
+        AttackFailedError: As of ``attack_random_member``.
+
+    Warns:
+        UnattackedImagesWarning: If some of the images were not attacked.
     """
-    members = mixed_members(len(images), len(substitutes), seed)
-    crafted = _attack_members(
-        attack,
-        [target, *substitutes],
-        members,
-        images,
-        labels,
-        epsilons,
-        seed,
-        batch_size,
-        progress,
-    )
-    return crafted, members
+    job = validated_job(images, labels, None, seed, batch_size, progress)
+    models = [target, *_checked_models(substitutes, "substitute")]
+    members = mixed_members(len(job.images), len(models) - 1, seed)
+    crafted, unattacked = _attack_members(attack, models, members, job, epsilons)
+    return crafted, members, unattacked
+
+
+def _checked_models(models: Sequence[keras.Model], noun: str) -> Sequence[keras.Model]:
+    """Returns the models of a pool; raises unless they are a sequence of one or more."""
+    if not isinstance(models, Sequence) or isinstance(models, str) or not models:
+        received = len(models) if isinstance(models, Sequence) else type(models).__name__
+        raise ValueError(
+            f"Expected at least one {noun} in a list of models, received {received}. Pass a "
+            "non-empty list; a single model is a list of one."
+        )
+    return models
 
 
 def _attack_members(
     attack: Attack,
     models: Sequence[keras.Model] | Callable[[int], keras.Model],
     members: np.ndarray,
-    images: np.ndarray,
-    labels: np.ndarray,
-    epsilons: Sequence[float | None],
-    seed: int,
-    batch_size: int | None,
-    progress: Callable[[int], None] | None,
-) -> dict[float | None, np.ndarray]:
+    job: Job,
+    epsilons: Iterable[float | None],
+) -> tuple[Sets, Masks]:
     """Returns each image attacked on its member; every member attacks its own images only."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    crafted: dict[float | None, np.ndarray] = {e: np.array(images) for e in epsilons}
-    batch_size = _common_batch_size(members, batch_size)
+    if not isinstance(attack, Attack):
+        raise ValueError(
+            f"Expected an attack, received {attack!r}. Pass one of attacks.get_attack(name)."
+        )
+    budgets = attack.checked(epsilons)
+    merged = {e: AttackResult.of_clean(job.images) for e in budgets}
+    batch_size = _common_batch_size(members, job.batch_size)
     num_done = 0
     for index in np.unique(members):
         rows = np.flatnonzero(members == index)
         filled = np.pad(rows, (0, max(0, batch_size - len(rows))), mode="edge")
-        model = models(int(index)) if callable(models) else models[index]
-        curve = attack.curve(
-            model,
-            images[filled],
-            labels[filled],
-            epsilons,
-            seed=seed,
+        results = attack.run(
+            models(int(index)) if callable(models) else models[index],
+            job.images[filled],
+            job.labels[filled],
+            budgets,
+            seed=job.seed,
             batch_size=batch_size,
-            progress=_shifted(progress, num_done, len(rows)),
+            progress=_shifted(job.progress, num_done, len(rows)),
             require_change=len(rows) >= _FEW_IMAGES,
         )
-        for epsilon, adversarial in curve.items():
-            crafted[epsilon][rows] = adversarial[: len(rows)]
+        for epsilon, result in results.items():
+            merged[epsilon].put(rows, result)
         num_done += len(rows)
-    for epsilon, adversarial in crafted.items():
-        if epsilon != 0 and np.array_equal(adversarial, images):
-            raise AttackFailedError.nothing_changed(attack.name, epsilon, len(images))
-    return crafted
+    for epsilon, result in merged.items():
+        if epsilon == 0:
+            continue
+        others = ~result.unmoved
+        unchanged = np.array_equal(result.adversarial_images[others], job.images[others])
+        if unchanged and (result.unmoved.any() or others.all()):
+            raise AttackFailedError.nothing_changed(attack.name, epsilon, len(job.images))
+        result.check(attack.name, epsilon)
+    warn_of_unattacked(attack.name, merged, stacklevel=3)
+    return (
+        {epsilon: result.adversarial_images for epsilon, result in merged.items()},
+        {epsilon: result.unattacked for epsilon, result in merged.items()},
+    )
 
 
-def _common_batch_size(members: np.ndarray, batch_size: int | None) -> int:
+def _common_batch_size(members: np.ndarray, batch_size: int) -> int:
     """Returns one batch size for all members and draws: an equal share of the images, rounded up.
 
     A member with fewer images has its last one repeated; otherwise it would be traced for another
@@ -247,9 +278,9 @@ def _common_batch_size(members: np.ndarray, batch_size: int | None) -> int:
     """
     num_members = len(np.unique(members))
     if num_members == 1:
-        return min(batch_size or DEFAULT_BATCH_SIZE, len(members))
+        return min(batch_size, len(members))
     share = -(-len(members) // num_members)
-    return min(batch_size or DEFAULT_BATCH_SIZE, 2 ** (share - 1).bit_length())
+    return min(batch_size, 2 ** (share - 1).bit_length())
 
 
 def _shifted(

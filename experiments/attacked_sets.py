@@ -31,8 +31,11 @@ SURROGATES = {"argmin": False, "softmin": True}
 """How an adaptive attacker treats a purifier's choice among candidates -> whether as a mixture."""
 _MEASURED = tuple(threat for threat in ThreatModel if threat != ThreatModel.SCORE)
 """The threat models that sets are made under; attacks by scores alone do not exist yet."""
+UNMOVED = "unmoved"
+"""The flag of a row that was measured on a set of which some images were not attacked."""
 Epsilons = list[float | None]
 Crafted = dict[float | None, np.ndarray]
+Masks = dict[float | None, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,7 +175,6 @@ class AttackedSets:
         steps = np.random.default_rng(seed).integers(1, num_classes, size=len(labels))
         return (labels + steps) % num_classes
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019  one object lives as long as a run
     def images(self, scenario: Scenario) -> np.ndarray:
         """The images of a scenario, made if they are not stored.
 
@@ -183,16 +185,33 @@ class AttackedSets:
             ``(n, height, width, channels)`` float32 in [0, 1]: the test images, or as many of
             them as the plan attacks through the purifier.
         """
+        return self._set(scenario)[0]
+
+    def flags(self, scenario: Scenario) -> tuple[str, ...]:
+        """The flags of rows that are measured on the images of a scenario.
+
+        ``UNMOVED`` if the attack left some images where it started though they were not
+        adversarial, as it had no gradient there; see ``attacks.job.AttackResult``. Of a set that
+        was stored without this knowledge nothing is said.
+        """
+        unattacked = self._set(scenario)[1]
+        return (UNMOVED,) if unattacked is not None and unattacked.any() else ()
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019  one object lives as long as a run
+    def _set(self, scenario: Scenario) -> tuple[np.ndarray, np.ndarray | None]:
+        """The images of a scenario, and which of them were not attacked, ``None`` if unknown."""
         test = self.data.test.take(self.limit(scenario))
         if scenario.attack == "none":
-            return test.images
+            return test.images, None
         if scenario.threat == ThreatModel.FRAMEWORK:
             return self._through_members(scenario, test)
         if scenario.threat == ThreatModel.MIXED:
             return self._half_transferred(scenario, test)
         return self._on_one_model(scenario, test)
 
-    def _on_one_model(self, scenario: Scenario, test: Split) -> np.ndarray:
+    def _on_one_model(
+        self, scenario: Scenario, test: Split
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Images attacked on the target, on a substitute of it, or end to end."""
         (target,) = scenario.targets
         known: dict[str, Any] = {}
@@ -207,16 +226,24 @@ class AttackedSets:
             victim, where = self.models.target(target), target
         targeted = self.attack_config(scenario.attack).targeted
 
-        def craft(attack: Attack, epsilons: Epsilons, options: dict[str, Any]) -> Crafted:
+        def craft(
+            attack: Attack, epsilons: Epsilons, options: dict[str, Any]
+        ) -> tuple[Crafted, Masks]:
             goals = self.goal_labels[: len(test)] if targeted else None
-            return attack.curve(
+            found = attack.run(
                 victim, test.images, test.labels, epsilons, target_labels=goals, **options
+            )
+            return (
+                {e: result.adversarial_images for e, result in found.items()},
+                {e: result.unattacked for e, result in found.items()},
             )
 
         recipe = {"target": reproducibility.weights_hash(victim), **known}
         return self._stored(scenario, recipe, where, craft, len(test))
 
-    def _through_members(self, scenario: Scenario, test: Split) -> np.ndarray:
+    def _through_members(
+        self, scenario: Scenario, test: Split
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Images attacked through the purifier; behind it a voter drawn at random for each image.
 
         **Reference**: dissertation, 3.4.4. A purifier without a pool is attacked with the
@@ -227,17 +254,21 @@ class AttackedSets:
         model = self.models.purifier(key)
         recipe = {"members": [reproducibility.weights_hash(m) for m in (model, *behind)]}
 
-        def craft(attack: Attack, epsilons: Epsilons, options: dict[str, Any]) -> Crafted:
+        def craft(
+            attack: Attack, epsilons: Epsilons, options: dict[str, Any]
+        ) -> tuple[Crafted, Masks]:
             members = self._members(key, target)
-            sets, _ = attack_random_member(
+            sets, _, unattacked = attack_random_member(
                 attack, members, test.images, test.labels, epsilons, **options
             )
-            return sets
+            return sets, unattacked
 
         where = f"{target or 'the pool'} through {key}"
         return self._stored(scenario, recipe, where, craft, len(test))
 
-    def _half_transferred(self, scenario: Scenario, test: Split) -> np.ndarray:
+    def _half_transferred(
+        self, scenario: Scenario, test: Split
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Images of which half are attacked on the target, half transferred from others.
 
         **Reference**: dissertation, 5.4.1.
@@ -247,11 +278,13 @@ class AttackedSets:
         substitutes = [self.models.target(name) for name in self.plan.transferred]
         recipe = {"members": [reproducibility.weights_hash(m) for m in (model, *substitutes)]}
 
-        def craft(attack: Attack, epsilons: Epsilons, options: dict[str, Any]) -> Crafted:
-            sets, _ = attack_mixed(
+        def craft(
+            attack: Attack, epsilons: Epsilons, options: dict[str, Any]
+        ) -> tuple[Crafted, Masks]:
+            sets, _, unattacked = attack_mixed(
                 attack, model, substitutes, test.images, test.labels, epsilons, **options
             )
-            return sets
+            return sets, unattacked
 
         where = f"{target} and {len(substitutes)} substitutes"
         return self._stored(scenario, recipe, where, craft, len(test))
@@ -261,10 +294,13 @@ class AttackedSets:
         scenario: Scenario,
         recipe: dict[str, Any],
         where: str,
-        craft: Callable[[Attack, Epsilons, dict[str, Any]], Crafted],
+        craft: Callable[[Attack, Epsilons, dict[str, Any]], tuple[Crafted, Masks]],
         total: int,
-    ) -> np.ndarray:
-        """The stored set of one epsilon; an attack that has no epsilon is run for all at once."""
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The stored set of one epsilon, and which of its images were not attacked.
+
+        An attack that has no epsilon is run for all at once.
+        """
         attack, epsilon = self.attack(scenario.attack), scenario.epsilon
         unbounded = not self.attack_config(scenario.attack).bounded
         whole_axis = attack.allows_native_epsilon and not unbounded
@@ -296,10 +332,14 @@ class AttackedSets:
                     "batch_size": BATCH_SIZE,
                     "progress": lambda done: bar.update(done - bar.n),
                 }
-                made = craft(attack, epsilons, options)
-            return {f"epsilon_{UNBOUNDED if e is None else e:g}": x for e, x in made.items()}
+                made, unattacked = craft(attack, epsilons, options)
+            return {
+                **{_member("epsilon", e): images for e, images in made.items()},
+                **{_member("unattacked", e): mask for e, mask in unattacked.items()},
+            }
 
-        return self.models.store.arrays("attacked_sets", recipe, make)[f"epsilon_{epsilon:g}"]
+        stored = self.models.store.arrays("attacked_sets", recipe, make)
+        return stored[_member("epsilon", epsilon)], stored.get(_member("unattacked", epsilon))
 
     def _axis_of(self, epsilon: float) -> Sequence[float]:
         """The profile's set of budgets that an epsilon belongs to: one search serves them all."""
@@ -374,3 +414,8 @@ class AttackedSets:
             DefendedClassifier(model, [classifier], identity_gradient=not model.differentiable)
             for classifier in self._behind(purifier, target)
         ]
+
+
+def _member(what: str, epsilon: float | None) -> str:
+    """The name of what belongs to one epsilon in a stored set."""
+    return f"{what}_{UNBOUNDED if epsilon is None else epsilon:g}"

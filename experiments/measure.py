@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -141,12 +141,19 @@ class Study:
             config_hash=reproducibility.stable_hash(recipe),
         )
 
-    def ensure(self, wanted: Mapping[Key, Row], measure: Callable[[], Mapping[Key, Value]]) -> None:
+    def ensure(
+        self,
+        wanted: Mapping[Key, Row],
+        measure: Callable[[], Mapping[Key, Value]],
+        facing: Callable[[Key], Sequence[Scenario]] = lambda name: (),
+    ) -> None:
         """Measures and keeps rows, unless all of them are there.
 
         Args:
             wanted: The rows without their numbers, by any name.
             measure: Returns a number or an outcome for each name.
+            facing: Returns, for each name, the sets that it is measured on; their flags go into
+                the row.
         """
         if self.dry_run:
             self.planned += wanted.values()
@@ -158,23 +165,27 @@ class Study:
         start = time.perf_counter()
         measured = measure()
         seconds = round((time.perf_counter() - start) / len(wanted), 3)
-        rows = [_filled(row, measured[name], seconds) for name, row in missing.items()]
+        flags = {
+            name: tuple(flag for scenario in facing(name) for flag in self.sets.flags(scenario))
+            for name in missing
+        }
+        rows = [_filled(row, measured[n], seconds, flags[n]) for n, row in missing.items()]
         outcomes = {n: value for n, value in measured.items() if isinstance(value, Outcome)}
         self.outcomes.add((row, outcomes[n]) for n, row in missing.items() if n in outcomes)
         self.rows.add(rows)
         self.measured += rows
 
 
-def _filled(row: Row, value: Value, seconds: float) -> Row:
+def _filled(row: Row, value: Value, seconds: float, flags: tuple[str, ...]) -> Row:
     if isinstance(value, Outcome):
         correct, total = value.counts
         return dataclasses.replace(
-            row, value=value.accuracy, correct=correct, total=total, seconds=seconds
+            row, value=value.accuracy, correct=correct, total=total, flags=flags, seconds=seconds
         )
     if np.isnan(value):
         # A share of nothing, such as the recovery rate where no voter errs.
-        return dataclasses.replace(row, flags=("undefined",), seconds=seconds)
-    return dataclasses.replace(row, value=float(value), seconds=seconds)
+        return dataclasses.replace(row, flags=("undefined", *flags), seconds=seconds)
+    return dataclasses.replace(row, value=float(value), flags=flags, seconds=seconds)
 
 
 # -- accuracies ---------------------------------------------------------------------------------
@@ -266,7 +277,9 @@ def _measure_family(
         for who in group
         for name in family
     }
-    study.ensure(wanted, lambda: _outcomes(study, scenario, group[0], wanted))
+    study.ensure(
+        wanted, lambda: _outcomes(study, scenario, group[0], wanted), lambda name: [scenario]
+    )
 
 
 def _depends_on(study: Study, scenario: Scenario, who: Defended, name: str) -> dict[str, Any]:
@@ -334,11 +347,12 @@ def _measure_worst(
         for name in (*surrogates, "worst")
     }
 
+    by = {name: dataclasses.replace(scenario, surrogate=name) for name in surrogates}
+
     def measured() -> dict[str, Outcome]:
         found = {}
         for name in surrogates:
-            by = dataclasses.replace(scenario, surrogate=name)
-            (found[name],) = _outcomes(study, by, who, [(who.target, "target")]).values()
+            (found[name],) = _outcomes(study, by[name], who, [(who.target, "target")]).values()
         return {**found, "worst": worst(list(found.values()))}
 
-    study.ensure(wanted, measured)
+    study.ensure(wanted, measured, lambda name: [by[name]] if name in by else list(by.values()))

@@ -31,7 +31,7 @@ def makes_nothing(monkeypatch) -> Callable[[], None]:
     def forbidden(*_, **__):
         raise AssertionError("a set was made although it is stored")
 
-    return lambda: monkeypatch.setattr(Attack, "curve", forbidden)
+    return lambda: monkeypatch.setattr(Attack, "run", forbidden)
 
 
 def oblivious(attack: str, epsilon: float, target: str) -> Scenario:

@@ -17,7 +17,7 @@ def test_each_image_is_attacked_on_the_member_drawn_for_it(as_function):
     images = grey_images(50)
     labels = np.random.default_rng(0).integers(3, size=50)
     seen: list[int] = []
-    curve, members = attack_random_member(
+    curve, members, unattacked = attack_random_member(
         FGSM(),
         models.__getitem__ if as_function else models,
         images,
@@ -29,6 +29,7 @@ def test_each_image_is_attacked_on_the_member_drawn_for_it(as_function):
     )
     assert seen[-1] == 50 and set(members) == {0, 1, 2, 3}
     np.testing.assert_array_equal(members, draw_members(50, 4, 2))
+    assert not unattacked[0.0].any() and not unattacked[0.1].any()
     np.testing.assert_array_equal(curve[0.0], images)
     for row, member in enumerate(members):
         rows = slice(row, row + 1)
@@ -57,7 +58,9 @@ def test_a_mixed_set_transfers_the_other_half():
     target, *substitutes = [linear_classifier(3, seed=seed)[0] for seed in range(4)]
     images = grey_images(24)
     labels = np.random.default_rng(0).integers(3, size=24)
-    curve, members = attack_mixed(FGSM(), target, substitutes, images, labels, [0.0, 0.1], seed=1)
+    curve, members, _ = attack_mixed(
+        FGSM(), target, substitutes, images, labels[:, None], [0.0, 0.1], seed=1
+    )
     np.testing.assert_array_equal(curve[0.0], images)
     for row, member in enumerate(members):
         rows = slice(row, row + 1)
@@ -67,8 +70,18 @@ def test_a_mixed_set_transfers_the_other_half():
 
 
 def test_a_mixed_set_needs_a_substitute():
-    with pytest.raises(ValueError, match="at least one substitute"):
+    with pytest.raises(ValueError, match="num_substitutes to be an integer of at least 1"):
         mixed_members(10, 0, seed=0)
+    model, images = linear_classifier(3)[0], grey_images(4)
+    with pytest.raises(ValueError, match="at least one substitute in a list of models, received 0"):
+        attack_mixed(FGSM(), model, [], images, np.zeros(4, "int64"), [0.1])
+    # A model is callable, but no function from an index to a member.
+    with pytest.raises(ValueError, match="list of models, received Functional"):
+        attack_random_member(FGSM(), model, images, np.zeros(4, "int64"), [0.1])
+    with pytest.raises(ValueError, match="num_members to be an integer of at least 1, received 2.5"):
+        attack_random_member(
+            FGSM(), [model].__getitem__, images, np.zeros(4, "int64"), [0.1], num_members=2.5
+        )
 
 
 def test_every_threat_model_says_what_the_attacker_knows():

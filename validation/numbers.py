@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
 from collections.abc import Iterable
 from typing import Any
 
 __all__ = ["check_choice", "check_flag", "check_integer", "check_number", "check_numbers"]
+
+_MOST_NUMBERS = 10_000
+"""More are no list that somebody wrote, but a generator without an end."""
 
 
 def check_number(
@@ -36,7 +40,10 @@ def check_number(
     """
     limits = _limits(at_least, above, at_most, below)
     fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    number = float(value) if fits else math.nan
+    try:
+        number = float(value) if fits else math.nan
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number) or not _within(number, at_least, above, at_most, below):
         raise ValueError(
             f"Expected {name} to be a finite number{limits}, received {_shown(value)}. "
@@ -45,7 +52,9 @@ def check_number(
     return number
 
 
-def check_numbers(name: str, values: Any, **limits: Any) -> tuple[float, ...]:
+def check_numbers(
+    name: str, values: Any, *, or_none: bool = False, **limits: Any
+) -> tuple[Any, ...]:
     """Returns several finite numbers in a range, at least one, as Python floats.
 
     A generator is read once, so that the caller can pass over the result again.
@@ -53,18 +62,28 @@ def check_numbers(name: str, values: Any, **limits: Any) -> tuple[float, ...]:
     Args:
         name: What the message calls them.
         values: What the caller passed.
+        or_none: Whether ``None`` may stand among them; it is returned as it is.
         **limits: Those of ``check_number``.
 
     Raises:
-        ValueError: If it is not iterable, empty, or one of them is not as ``check_number`` wants
-            it.
+        ValueError: If it is not iterable, empty, longer than 10,000, or one of them is not as
+            ``check_number`` wants it.
     """
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+    without_axis = getattr(values, "shape", None) == ()
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable) or without_axis:
         raise ValueError(
             f"Expected {name} as a sequence of numbers, received {_shown(values)}. Pass a list, "
             "such as [0.1, 0.2]."
         )
-    found = tuple(check_number(f"each of {name}", value, **limits) for value in values)
+    found = tuple(
+        None if or_none and value is None else check_number(f"each of {name}", value, **limits)
+        for value in itertools.islice(values, _MOST_NUMBERS + 1)
+    )
+    if len(found) > _MOST_NUMBERS:
+        raise ValueError(
+            f"Expected {name} as at most {_MOST_NUMBERS:,} numbers, received more. Pass a list, "
+            "no generator that never ends."
+        )
     if not found:
         raise ValueError(
             f"Expected {name} as at least one number, received none. Pass a list such as "
