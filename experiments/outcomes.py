@@ -14,12 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
-from results.files import write_atomically
+from results.files import locked, write_atomically
 from results.row import Place, Row
 
-_LOCK_SECONDS = 60
+_REMEDY = "Delete the file and the rows of this configuration; both are then measured again."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +113,22 @@ class OutcomeStore:
         """The outcome behind an accuracy row; ``None`` where it was not kept.
 
         Raises:
-            ValueError: If its file is damaged.
+            ValueError: If its file is damaged, or it is not the outcome of this row.
         """
-        stored = self._read(self.path(row.config_hash)).get(_name(row.place))
+        path = self.path(row.config_hash)
+        stored = self._read(path).get(_name(row.place))
         if stored is None:
             return None
         images = row.distinct_images or 0
-        return Outcome(np.unpackbits(stored, axis=1, count=images).astype(bool))
+        packed = stored.dtype == np.uint8 and stored.ndim == 2
+        if packed and stored.shape[1] == (images + 7) // 8 and stored.size:
+            outcome = Outcome(np.unpackbits(stored, axis=1, count=images).astype(bool))
+            if outcome.counts == (row.correct, row.total):
+                return outcome
+        raise ValueError(
+            f"{path}: expected the outcome of {row.correct} right decisions of {row.total} for "
+            f"{tuple(row.place)}, received another. {_REMEDY}"
+        )
 
     def add(self, outcomes: Iterable[tuple[Row, Outcome]]) -> None:
         """Keeps outcomes beside those that are there.
@@ -132,8 +140,7 @@ class OutcomeStore:
         for row, outcome in outcomes:
             packed = np.packbits(outcome.correct, axis=1)
             by_file.setdefault(self.path(row.config_hash), {})[_name(row.place)] = packed
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder.with_name(".outcomes.lock"), timeout=_LOCK_SECONDS):
+        with locked(self.folder.with_name(".outcomes.lock")):
             for path, new in by_file.items():
                 buffer = io.BytesIO()
                 np.savez_compressed(buffer, allow_pickle=False, **{**self._read(path), **new})
@@ -148,7 +155,7 @@ class OutcomeStore:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(
                 f"{path}: expected an .npz of packed outcomes, received an unreadable file "
-                f"({error}). Restore it from version control or delete it."
+                f"({error}). {_REMEDY}"
             ) from error
 
 

@@ -46,7 +46,7 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
         The ``.keras`` files that were written.
     """
     written = []
-    rows = study.rows.read()
+    rows = study.rows.read() if study.rows.has_any() else []
     for published in _models(study):
         path = folder / study.dataset / f"{published.name}.keras"
         card_path = path.with_suffix(".json")

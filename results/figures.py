@@ -14,6 +14,7 @@ from results.pictures import load_pictures, picture_grid, pictures_path
 from results.sheet import Point, Sheet, fill
 from results.store import RowStore
 from results.style import add_legend, new_figure, save_figure, style_context
+from validation import check_choice
 
 
 def draw_exhibit(
@@ -30,7 +31,11 @@ def draw_exhibit(
     Returns:
         The figure's file, see ``figure_path``, and its PDF if asked for; none if nothing is drawn
         or nothing was measured.
+
+    Raises:
+        ValueError: If the rows are those of another profile.
     """
+    check_choice("the profile of a figure", profile, [store.profile])
     if exhibit.draw is None:
         return []
     if isinstance(exhibit.draw, Pictures):
@@ -41,7 +46,8 @@ def draw_exhibit(
         words = _words(exhibit, dataset, profile, seed, [], [grid.threat_model])
         figure = picture_grid(grid, *words)
     else:
-        sheet = fill(exhibit, dataset, store.read(dataset, seed))
+        rows = store.read(dataset, seed) if store.has_any(dataset) else []
+        sheet = fill(exhibit, dataset, rows)
         if not sheet.panels:
             return []
         figure = draw(sheet, profile=profile, seed=seed)

@@ -2,12 +2,67 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+
+_LOCK_SECONDS = 60
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Lets every ``OSError`` of a block name a path: a full disk, say, names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps other runs out of a block; the lock's file is made with its folder.
+
+    Args:
+        path: The lock's file.
+
+    Raises:
+        OSError: If it cannot be made, or another run holds it for a minute.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=_LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise TimeoutError(
+                f"Expected the lock {path} within {_LOCK_SECONDS} seconds, but another run holds "
+                "it. Wait for that run, or end it."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder and writes into it, so that a run finds out before its work, not after.
+
+    Raises:
+        OSError: If that cannot be done; it names the folder.
+    """
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".", dir=folder) as file:
+            file.write(b"rows")
+            file.flush()
 
 
 def write_atomically(path: str | Path, content: bytes | Callable[[Path], object]) -> None:
@@ -19,25 +74,29 @@ def write_atomically(path: str | Path, content: bytes | Callable[[Path], object]
             same suffix).
 
     Raises:
-        OSError: If the disk refuses; the old file is then untouched and nothing is left beside it.
+        OSError: If the disk refuses; it names a path, the old file is untouched and nothing is left
+            beside it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if not isinstance(content, bytes):
-            content(beside)
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+        )
+        beside = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                if isinstance(content, bytes):
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            if not isinstance(content, bytes):
+                content(beside)
+            os.chmod(beside, 0o644)
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:

@@ -59,12 +59,13 @@ def write_report(
         ValueError: If there are no rows.
     """
     root = Path(root)
-    rows = RowStore(root, profile).read(seed=seed)
+    store = RowStore(root, profile)
+    rows = store.read(seed=seed)
     if not rows:
+        seeds = sorted({row.seed for row in store.read()})
         raise ValueError(
-            f"Expected rows under {root / 'raw' / profile}"
-            f"{'' if seed is None else f' with seed {seed}'}, received none. Run the profile "
-            f"first: python run_all.py --profile {profile}"
+            f"Expected rows of seed {seed} under {store.folder}, received those of {seeds}. Pass "
+            f"one of them, or measure it: python run_all.py --profile {profile} --seed {seed}."
         )
     judged = judge_claims(claims, rows, bears)
     measured = any(one.verdict != NOT_MEASURED for one in judged)

@@ -16,7 +16,10 @@ Conventions that readers of rows rely on:
   over how many draws), ``draws`` (repetitions of a random defense whose counts are pooled),
   ``batch`` and ``images`` (how many images, where they are fewer than usual), ``depth`` and
   ``stage`` of features, ``restarts`` and ``steps`` of a search, weights of losses.
-* ``flags`` are warnings (``unreliable``, ``undefined``) and do not belong to the identity.
+* ``flags`` are warnings (``unreliable``; ``undefined``; ``unmoved``: the attack had no gradient on
+  some of the images) and do not belong to the identity.
+* Data sets, deciders, norms, threat models and metrics are those of ``VOCABULARY``, so that a
+  misspelt one is found; defenses, attacks and settings belong to whoever adds them.
 * ``metric == "accuracy"`` holds a fraction in [0, 1] that equals ``correct / total``. The decider
   ``mean_voter`` pools the voters: its total is voters times images.
 """
@@ -24,16 +27,56 @@ Conventions that readers of rows rely on:
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from validation import check_choice, check_integer, check_number
+
 Setting = bool | int | float | str
 
-_REQUIRED = ("dataset", "defense", "decider", "attack", "threat_model", "metric")
+DATASETS = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped", "digits")
+DECIDERS = ("none", "target", "mean_voter", "vote", "vote_bayes")
+NORMS = ("linf", "l2")
+THREAT_MODELS = (
+    "none",
+    "oblivious",
+    "transfer",
+    "mixed",
+    "framework",
+    "framework_transfer",
+    "adaptive",
+    "score",
+)
+SHARES = ("accuracy", "index_change", "overlap_correct", "overlap_wrong", "recovery_rate")
+"""Metrics that are fractions."""
+DISTANCES = ("l1", "l2")
+ERRORS = ("standard_error", "gain_standard_error")
+"""What is measured beside a distance, image by image: ``l2_standard_error``."""
+METRICS = (
+    *SHARES,
+    *DISTANCES,
+    *(f"{distance}_{error}" for distance in DISTANCES for error in ERRORS),
+    "feature_change",
+    "feature_change_relative",
+    "feature_change_spread",
+    "seconds",
+    "seconds_floor",
+)
+VOCABULARY: Mapping[str, tuple[str, ...]] = {
+    "dataset": DATASETS,
+    "decider": DECIDERS,
+    "norm": ("", *NORMS),
+    "threat_model": THREAT_MODELS,
+    "metric": METRICS,
+}
+"""The values of the fields that take only known ones."""
+LARGEST_SEED = 2**32 - 1
+"""What Keras, NumPy and TensorFlow all take."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9_.+:/-]+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Place(NamedTuple):
@@ -96,32 +139,45 @@ class Row:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in (*_REQUIRED, "norm", "config_hash"):
+        for name in ("defense", "attack", "config_hash"):
             text = getattr(self, name)
-            if text == "" and name not in _REQUIRED:
+            if text == "" and name == "config_hash":
                 continue
             if not isinstance(text, str) or not _TOKEN.fullmatch(text):
                 raise ValueError(
                     f"Expected {name} to be a word of letters, digits and _ . + : / -, received "
-                    f"{text!r}."
+                    f"{text!r}. Pass the name that rows are to carry."
                 )
+        for name, known in VOCABULARY.items():
+            check_choice(f"{name} of a row", getattr(self, name), known)
+        if not isinstance(self.settings, Mapping):
+            raise ValueError(
+                f"Expected settings as a mapping of names to values, received {self.settings!r}. "
+                "Pass a dictionary such as {'target': 'A'}."
+            )
         names = _words("the names of settings", self.settings)
         canonical: dict[str, object] = {
             "settings": {name: typed(self.settings[name]) for name in names},
             "flags": tuple(_words("flags", self.flags)),
+            # -0.0 becomes 0.0, as equal places need equal bytes.
+            "epsilon": 0.0 + check_number("epsilon of a row", self.epsilon, at_least=0),
+            "value": 0.0 + check_number("value of a row", self.value, at_least=0),
+            "seconds": 0.0 + check_number("seconds of a row", self.seconds, at_least=0),
+            "seed": check_integer("seed of a row", self.seed, at_most=LARGEST_SEED),
         }
-        for name in ("epsilon", "value", "seconds"):
-            canonical[name] = _number(name, getattr(self, name), float)
-        for name in ("correct", "total", "seed"):
-            value = getattr(self, name)
-            absent = value is None and name != "seed"
-            canonical[name] = None if absent else _number(name, value, int)
+        if (self.correct is None) != (self.total is None):
+            raise ValueError(
+                "Expected correct and total together or neither, received "
+                f"correct={self.correct}, total={self.total}. Pass both counts."
+            )
+        if self.total is not None:
+            total = check_integer("total of a row", self.total, at_least=1)
+            canonical["correct"] = check_integer("correct of a row", self.correct, at_most=total)
+            canonical["total"] = total
         for name, value in canonical.items():
             object.__setattr__(self, name, value)
         for name in ("draws", "voters", "images"):
-            count = self.settings.get(name, 1)
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise ValueError(f"Expected the setting {name} to be a count, received {count!r}.")
+            check_integer(f"the setting {name}", self.settings.get(name, 1), at_least=1)
         self._check_numbers()
         self._check_attack()
 
@@ -129,27 +185,25 @@ class Row:
         return hash((self.place, self.config_hash))
 
     def _check_numbers(self) -> None:
-        counts = f"correct={self.correct}, total={self.total}"
-        if self.epsilon < 0 or self.seconds < 0:
+        if self.norm == "linf" and self.epsilon > 1:
             raise ValueError(
-                f"Expected epsilon and seconds >= 0, received epsilon={self.epsilon}, "
-                f"seconds={self.seconds}."
+                f"Expected an epsilon in [0, 1] in the norm linf, received {self.epsilon}. Images "
+                "are in [0, 1]; divide a budget in grey levels by 255."
             )
-        if (self.correct is None) != (self.total is None):
-            raise ValueError(f"Expected correct and total together or neither, received {counts}.")
-        if self.metric == "accuracy" and not 0 <= self.value <= 1:
+        if self.metric in SHARES and self.value > 1:
             raise ValueError(
-                f"Expected an accuracy in [0, 1], received {self.value}. Divide percentages by 100."
+                f"Expected {self.metric} as a fraction in [0, 1], received {self.value}. Divide "
+                "percentages by 100."
             )
-        if self.correct is None or self.total is None:
+        if self.correct is None or self.total is None or self.metric != "accuracy":
             return
-        if self.total < 1 or not 0 <= self.correct <= self.total:
-            raise ValueError(f"Expected 0 <= correct <= total and total >= 1, received {counts}.")
-        if self.metric == "accuracy" and abs(self.value - self.correct / self.total) > 1e-6:
+        if abs(self.value - self.correct / self.total) > 1e-6:
             raise ValueError(
-                f"Expected an accuracy of correct / total, received value={self.value}, {counts}. "
-                "A mean over voters pools their counts: total is voters times images."
+                f"Expected an accuracy of correct / total, received value={self.value}, "
+                f"correct={self.correct}, total={self.total}. A mean over voters pools their "
+                "counts: total is voters times images."
             )
+        object.__setattr__(self, "value", self.correct / self.total)
 
     def _check_attack(self) -> None:
         clean = (self.attack == "none", self.epsilon == 0, not self.norm)
@@ -204,21 +258,20 @@ def typed(value: object) -> Setting:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        number = _number("a setting", value, float)
+        number = check_number("a setting", value)
         return int(value) if value == int(value) else number
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise ValueError(
             "Expected a setting to be a bool, a number or a word of letters, digits and "
-            f"_ . + : / -, received {value!r}."
+            f"_ . + : / -, received {value!r}. Pass one of these."
         )
     if value in ("True", "False"):
         return value == "True"
     if value.lower() in ("true", "false"):
-        raise ValueError(f"Expected a setting to be True or False, received {value!r}.")
-    try:
-        return typed(float(value)) if value[0] in "+-.0123456789" else value
-    except ValueError:
-        return value
+        raise ValueError(
+            f"Expected a setting to be True or False, received {value!r}. Pass one of the two."
+        )
+    return typed(float(value)) if _NUMBER.fullmatch(value) else value
 
 
 def settings_text(settings: Mapping[str, Setting]) -> str:
@@ -236,31 +289,24 @@ def settings_from_text(text: str) -> dict[str, Setting]:
     settings = {name: typed(value) for name, _, value in pairs}
     if settings_text(settings) != text:
         raise ValueError(
-            f"Expected settings as sorted name=value joined by ';', numbers in their shortest "
-            f"form, received {text!r}."
+            "Expected settings as sorted name=value joined by ';', numbers in their shortest "
+            f"form, received {text!r}. Write {settings_text(settings)!r}."
         )
     return settings
 
 
 def _words(what: str, words: Iterable[str]) -> list[str]:
     """Words sorted, each once."""
-    if isinstance(words, str):
-        raise ValueError(f"Expected several {what}, received the text {words!r}.")
-    for word in words:
-        if not _NAME.fullmatch(word) or word in COLUMNS:
-            raise ValueError(f"Expected {what} to be words and no columns, received {word!r}.")
-    return sorted(set(words))
-
-
-def _number(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
-    """A finite number; -0.0 becomes 0.0, as equal places need equal bytes."""
-    try:
-        number = kind(value) + 0
-        if math.isfinite(number) and (kind is float or number == value):
-            return number
-    except (TypeError, ValueError, OverflowError):
-        pass
-    wanted = "a whole number" if kind is int else "a finite number"
-    raise ValueError(
-        f"Expected {name} to be {wanted}, received {value!r}. A measurement that failed is no row."
-    )
+    if isinstance(words, str) or not isinstance(words, Iterable):
+        raise ValueError(
+            f"Expected several {what}, received the {type(words).__name__} {words!r}. Pass a tuple "
+            "of words."
+        )
+    found = list(words)
+    for word in found:
+        if not isinstance(word, str) or not _NAME.fullmatch(word) or word in COLUMNS:
+            raise ValueError(
+                f"Expected {what} to be words and no columns, received {word!r}. Choose another "
+                "name of letters, digits and _."
+            )
+    return sorted(set(found))

@@ -11,22 +11,32 @@ from __future__ import annotations
 import csv
 import io
 import re
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from results.files import write_atomically
-from results.row import COLUMNS, Place, Row, settings_from_text, settings_text
+from results.files import locked, write_atomically
+from results.row import COLUMNS, DATASETS, Place, Row, settings_from_text, settings_text
+from validation import check_choice, check_integer
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _number(kind: type[int] | type[float]) -> Callable[[str], int | float]:
+    def read(cell: str) -> int | float:
+        try:
+            return kind(cell)
+        except ValueError:
+            raise ValueError(f"Expected a number, received {cell!r}.") from None
+
+    return read
+
+
 #: What a cell is read by; all others are text.
 _READ: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("epsilon", "value", "seconds"), float),
-    **dict.fromkeys(("correct", "total"), lambda cell: int(cell) if cell else None),
-    "seed": int,
+    **dict.fromkeys(("epsilon", "value", "seconds"), _number(float)),
+    **dict.fromkeys(("correct", "total"), lambda cell: _number(int)(cell) if cell else None),
+    "seed": _number(int),
     "settings": settings_from_text,
     "flags": lambda cell: tuple(cell.split(";")) if cell else (),
 }
@@ -34,7 +44,6 @@ _LINE_REMEDY = "Restore the file from version control, or delete the line and me
 _FILE_REMEDY = (
     "Restore the file from version control or delete it; its rows are then measured again."
 )
-_LOCK_SECONDS = 60
 
 
 class RowStore:
@@ -49,13 +58,18 @@ class RowStore:
         profile: Name of the profile, for example ``"quick"``.
 
     Raises:
-        ValueError: If the profile's name cannot be a folder; from every method, if a file is
-            damaged, with file and line, or a data set's name cannot be a file's.
+        ValueError: If the profile's name cannot be a folder; from every method, if a file is not
+            as it was written, with file and line, or a data set is unknown.
     """
 
     def __init__(self, root: str | Path, profile: str) -> None:
         self.root = Path(root)
-        self.profile = _file_name("profile", profile)
+        if not isinstance(profile, str) or not _NAME.fullmatch(profile):
+            raise ValueError(
+                "Expected the profile to be letters, digits and . _ - (it names a folder), "
+                f"received {profile!r}. Pass a name such as 'quick'."
+            )
+        self.profile = profile
         self._cache: dict[Path, tuple[tuple[int, int], dict[Place, Row]]] = {}
 
     @property
@@ -65,7 +79,7 @@ class RowStore:
 
     def path(self, dataset: str) -> Path:
         """The file of one data set, whether or not it exists."""
-        return self.folder / f"{_file_name('data set', dataset)}.csv"
+        return self.folder / f"{check_choice('the data set', dataset, DATASETS)}.csv"
 
     def get(self, place: Place) -> Row | None:
         """The row that is stored at a place, or None."""
@@ -91,8 +105,7 @@ class RowStore:
         added = 0
         for dataset, new in sorted(by_dataset.items()):
             path = self.path(dataset)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f".{dataset}.lock", timeout=_LOCK_SECONDS):
+            with locked(self.folder / f".{dataset}.lock"):
                 fresh = [row for row in new if not self.has(row)]
                 if fresh:
                     merged = self._load(path) | {row.place: row for row in fresh}
@@ -102,15 +115,49 @@ class RowStore:
         return added
 
     def read(self, dataset: str | None = None, seed: int | None = None) -> list[Row]:
-        """Rows in their stable order; none if nothing has been measured.
+        """Rows in their stable order.
 
         Args:
             dataset: One data set, or None for all of the profile.
             seed: Only rows of this seed; None takes all.
+
+        Raises:
+            ValueError: If nothing was ever measured of the profile, or of the data set; the message
+                lists what there is.
         """
-        paths = sorted(self.folder.glob("[!.]*.csv")) if dataset is None else [self.path(dataset)]
+        if seed is not None:
+            check_integer("seed", seed)
+        known = sorted(path.stem for path in self._paths())
+        if not known or dataset not in (None, *known):
+            raise ValueError(self._nothing(dataset, known))
+        paths = self._paths() if dataset is None else [self.path(dataset)]
         rows = {place: row for path in paths for place, row in self._load(path).items()}
         return [rows[place] for place in sorted(rows) if seed in (None, place.seed)]
+
+    def has_any(self, dataset: str | None = None) -> bool:
+        """Whether anything was measured of a data set, or of any.
+
+        Args:
+            dataset: One data set, or None for all of the profile.
+        """
+        return bool(self._paths() if dataset is None else self._load(self.path(dataset)))
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("[!.]*.csv"))
+
+    def _nothing(self, dataset: str | None, known: list[str]) -> str:
+        if dataset is not None and known:
+            return (
+                f"Expected rows of {check_choice('the data set', dataset, DATASETS)!r} under "
+                f"{self.folder}, which has {', '.join(known)}. Measure it: python run_all.py "
+                f"--profile {self.profile} --dataset {dataset}."
+            )
+        others = sorted({path.parent.name for path in self.root.glob("raw/*/[!.]*.csv")})
+        return (
+            f"Expected rows under {self.folder}, received none; under {self.folder.parent} there "
+            f"are rows of {', '.join(others) or 'no profile'}. Name another folder or profile, or "
+            f"measure this one: python run_all.py --profile {self.profile}."
+        )
 
     def _load(self, path: Path) -> dict[Place, Row]:
         try:
@@ -127,15 +174,6 @@ class RowStore:
         return self._cache[path][1]
 
 
-def _file_name(what: str, name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"Expected the {what} to be letters, digits and . _ - (it names a file), received "
-            f"{name!r}."
-        )
-    return name
-
-
 def _cells(row: Row) -> list[str]:
     cells = {name: getattr(row, name) for name in COLUMNS}
     cells |= {"settings": settings_text(row.settings), "flags": ";".join(row.flags)}
@@ -143,10 +181,16 @@ def _cells(row: Row) -> list[str]:
     return ["" if cells[name] is None else texts[name] for name in COLUMNS]
 
 
-def _encode(rows: Iterable[Row]) -> bytes:
+def _line(cells: Iterable[str]) -> str:
+    """A line as it is written, without its end."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(_cells, rows)])
-    return text.getvalue().encode("utf-8")
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
+
+
+def _encode(rows: Iterable[Row]) -> bytes:
+    lines = [_line(COLUMNS), *(_line(_cells(row)) for row in rows)]
+    return "".join(f"{line}\n" for line in lines).encode("utf-8")
 
 
 def _split(line: str, place: str) -> list[str]:
@@ -166,26 +210,24 @@ def _decode(content: bytes, path: Path) -> dict[Place, Row]:
             f"{path}: expected UTF-8 text, received {error}. {_FILE_REMEDY}"
         ) from error
     lines = text.split("\n")
-    remainder = lines.pop()
-    header = lines[0].split(",") if lines else []
+    header = lines[0].split(",")
     if tuple(header) != COLUMNS:
         unknown = sorted(set(header) - set(COLUMNS))
         missing = [column for column in COLUMNS if column not in header]
         raise ValueError(
-            f"{path}, line 1: expected the columns {','.join(COLUMNS)}; unknown {unknown}, missing "
-            f"{missing}{'' if unknown or missing else ', order changed'}. {_FILE_REMEDY}"
+            f"{path}, line 1: expected the columns {','.join(COLUMNS)}; received unknown {unknown},"
+            f" missing {missing}{'' if unknown or missing else ', order changed'}. {_FILE_REMEDY}"
         )
-    if remainder:
+    if lines.pop():
         # Every line is written with its line end, so what follows the last one was cut off.
-        warnings.warn(
-            f"{path}, line {len(lines) + 1}: the file ends in the middle of a line; the line is "
-            "dropped and will be measured again.",
-            stacklevel=2,
+        raise ValueError(
+            f"{path}, line {len(lines) + 1}: expected a line end behind every line, received a "
+            f"file that ends in the middle of a line. {_LINE_REMEDY}"
         )
     rows: dict[Place, Row] = {}
     for number, line in enumerate(lines[1:], start=2):
         at = f"{path}, line {number}"
-        row = _decode_line(_split(line, at), at)
+        row = _decode_line(line, at)
         if row.dataset != path.stem:
             raise ValueError(
                 f"{at}: expected rows of {path.stem!r} only, received one of {row.dataset!r}. Move "
@@ -196,18 +238,30 @@ def _decode(content: bytes, path: Path) -> dict[Place, Row]:
                 f"{at}: expected each measurement once, received a second row for "
                 f"{tuple(row.place)}. Delete one of the two lines."
             )
+        if rows and row.place < next(reversed(rows)):
+            raise ValueError(
+                f"{at}: expected lines sorted by what they measure, received one that belongs "
+                f"further up; a cell was changed or lines were moved. {_LINE_REMEDY}"
+            )
         rows[row.place] = row
     return rows
 
 
-def _decode_line(cells: list[str], at: str) -> Row:
+def _decode_line(line: str, at: str) -> Row:
+    cells = _split(line, at)
     if len(cells) != len(COLUMNS):
         raise ValueError(
             f"{at}: expected {len(COLUMNS)} cells, received {len(cells)}. {_LINE_REMEDY}"
         )
     given = dict(zip(COLUMNS, cells, strict=True))
+    read: dict[str, Any] = {}
     try:
-        row = Row(**{name: _READ.get(name, str)(cell) for name, cell in given.items()})
+        for name, cell in given.items():
+            read[name] = _READ.get(name, str)(cell)
+    except ValueError as error:
+        raise ValueError(f"{at}, {name}: {error} {_LINE_REMEDY}") from error
+    try:
+        row = Row(**read)
     except ValueError as error:
         raise ValueError(f"{at}: {error} {_LINE_REMEDY}") from error
     written = dict(zip(COLUMNS, _cells(row), strict=True))
@@ -216,6 +270,8 @@ def _decode_line(cells: list[str], at: str) -> Row:
         for name in COLUMNS
         if given[name] != written[name]
     ]
+    if not changed and line != _line(cells):
+        changed = [f"{line!r}, with other quotes, spaces or line ends"]
     if changed:
         raise ValueError(
             f"{at}: expected every value as it is written, received {', '.join(changed)}. "

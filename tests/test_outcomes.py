@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -111,7 +113,9 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     store.add([(counted(FIRST), FIRST)])
     path = store.path(counted(FIRST).config_hash)
     path.write_bytes(damage)
-    with pytest.raises(ValueError, match=rf"{path.name}.*packed outcomes.*delete it"):
+    with pytest.raises(
+        ValueError, match=rf"{path.name}.*packed outcomes.*Delete the file and the rows"
+    ):
         store.get(counted(FIRST))
 
 
@@ -122,3 +126,17 @@ def test_a_file_cut_short_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ValueError, match="packed outcomes"):
         store.get(counted(FIRST))
+
+
+def test_an_outcome_of_other_counts_is_refused(tmp_path):
+    store = OutcomeStore(tmp_path)
+    stored = counted(FIRST)
+    store.add([(stored, FIRST)])
+    assert np.array_equal(store.get(stored).correct, FIRST.correct)
+    fewer = dataclasses.replace(
+        stored, correct=stored.correct - 1, value=(stored.correct - 1) / stored.total
+    )
+    more = dataclasses.replace(stored, total=99, value=stored.correct / 99)
+    for other in (fewer, more):
+        with pytest.raises(ValueError, match=r"npz: expected the outcome of .*received another"):
+            store.get(other)

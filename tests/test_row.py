@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from results.row import COLUMNS, settings_from_text, settings_text, typed
+from results.exhibit import DATASET_LABELS, THREAT_LABELS
+from results.row import (
+    COLUMNS,
+    DATASETS,
+    METRICS,
+    THREAT_MODELS,
+    settings_from_text,
+    settings_text,
+    typed,
+)
 from tests.made_rows import CLEAN, clean, number, row
 
 
@@ -55,6 +64,7 @@ def test_the_identity_is_what_was_measured():
         ("heldout", "heldout"),
         ("puvae_a", "puvae_a"),
         ("8/255", "8/255"),
+        ("1_0", "1_0"),
     ],
 )
 def test_settings_are_typed(given, expected):
@@ -89,7 +99,7 @@ def test_another_spelling_is_refused(text):
 
 def test_flags_are_sorted_words_and_no_text():
     assert row(flags=("unreliable", "undefined", "unreliable")).flags == ("undefined", "unreliable")
-    with pytest.raises(ValueError, match="received the text 'unreliable'"):
+    with pytest.raises(ValueError, match="received the str 'unreliable'"):
         row(flags="unreliable")
     with pytest.raises(ValueError, match="flags to be words"):
         row(flags=("target=A",))
@@ -100,19 +110,40 @@ def test_flags_are_sorted_words_and_no_text():
     [
         ({"value": 80.0, "correct": None, "total": None}, "Divide percentages by 100"),
         ({"value": 0.7}, "correct / total"),
-        ({"correct": 1001, "value": 1.0}, "0 <= correct <= total"),
-        ({"correct": 0, "total": 0, "value": 0.0}, "total >= 1"),
+        ({"value": 0.333333, "correct": 1, "total": 4}, "correct / total"),
+        ({"correct": 1001, "value": 1.0}, "correct of a row to be .* at most 1000"),
+        ({"correct": 0, "total": 0, "value": 0.0}, "total of a row .* at least 1"),
         ({"total": None}, "together or neither"),
         ({"value": float("nan"), "metric": "l2"}, "finite"),
-        ({"value": "much"}, "value to be a finite number"),
+        ({"value": "much"}, "value of a row to be a finite number"),
+        ({"value": "0.8"}, "value of a row to be a finite number"),
+        ({"value": None}, "value of a row to be a finite number"),
+        ({"value": -0.5, "metric": "l2"}, "value of a row .* at least 0"),
+        ({"value": 1.5, "metric": "recovery_rate"}, "recovery_rate as a fraction"),
+        ({"epsilon": True}, "epsilon of a row to be a finite number"),
+        ({"epsilon": 8.0}, r"epsilon in \[0, 1\] in the norm linf, .* divide .* by 255"),
         ({"epsilon": -0.1}, "epsilon"),
         ({"seconds": -1.0}, "seconds"),
-        ({"dataset": ""}, "dataset to be a word"),
-        ({"decider": "the vote"}, "decider to be a word"),
+        ({"dataset": ""}, "dataset of a row to be one of mnist, .*digits"),
+        ({"dataset": "cifar11"}, "dataset of a row to be one of mnist, .*received 'cifar11'"),
+        ({"dataset": ["mnist"]}, "dataset of a row to be one of"),
+        ({"decider": "the vote"}, "decider of a row to be one of none, target"),
+        ({"threat_model": "oblivius"}, "threat_model of a row to be one of none, oblivious"),
+        ({"norm": "linff"}, "norm of a row to be one of"),
+        ({"metric": "acuracy"}, "metric of a row to be one of accuracy"),
+        ({"defense": "sfl vae"}, "defense to be a word"),
+        ({"attack": 3}, "attack to be a word"),
         ({"config_hash": "a,b"}, "config_hash to be a word"),
-        ({"seed": 1.5}, "whole number"),
-        ({"seed": None}, "seed to be a whole number"),
-        ({"correct": "800"}, "correct to be a whole number"),
+        ({"seed": 1.5}, "seed of a row to be an integer"),
+        ({"seed": None}, "seed of a row to be an integer"),
+        ({"seed": 2**32}, "seed of a row to be an integer"),
+        ({"correct": "800"}, "correct of a row to be an integer"),
+        ({"settings": None}, "settings as a mapping"),
+        ({"settings": {1: 2}}, "words and no columns"),
+        ({"settings": {"voters": "1_0"}}, "setting voters to be an integer"),
+        ({"settings": {"draws": 0}}, "setting draws to be an integer of at least 1"),
+        ({"flags": None}, "several flags"),
+        ({"flags": (1,)}, "flags to be words"),
         ({"settings": {"seed": 1}}, "words and no columns"),
         ({"settings": {"two words": 1}}, "words and no columns"),
         ({**CLEAN, "epsilon": 0.1}, "clean images"),
@@ -125,6 +156,20 @@ def test_flags_are_sorted_words_and_no_text():
 def test_contradictory_rows_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         row(**changes)
+
+
+def test_an_accuracy_is_its_counts_to_the_last_bit():
+    assert row(value=0.333333, correct=1, total=3).value == 1 / 3
+
+
+def test_every_known_word_makes_a_row():
+    for dataset in DATASETS:
+        assert row(dataset=dataset).dataset == dataset
+    for metric in METRICS:
+        found = number(0.5, metric=metric) if metric != "accuracy" else row()
+        assert found.metric == metric
+    assert set(THREAT_LABELS) == {*THREAT_MODELS} - {"none"}
+    assert set(DATASET_LABELS) == set(DATASETS)
 
 
 def test_distinct_images_undo_the_pooling():

@@ -191,7 +191,7 @@ def test_a_point_that_lacks_a_target_of_its_line_is_left_out():
     assert [column.label for column in sheet.columns] == ["ε = 0.1"]
     # What is measured without naming a target holds for all of them.
     sheet = fill(
-        exhibit(), "cifar10", [*rows[:3], number(1.0, metric="x"), clean(0.9, settings={})]
+        exhibit(), "cifar10", [*rows[:3], number(1.0, metric="l1"), clean(0.9, settings={})]
     )
     assert sheet.point("vote", "ε = 0").value == 0.9
     assert set(sheet.point("vote", "ε = 0.1").members) == set("ABC")

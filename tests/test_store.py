@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from results import files
 from results.store import RowStore
@@ -31,7 +33,6 @@ def test_returns_exactly_what_was_added(tmp_path):
     fresh = RowStore(tmp_path, "quick").read()
     assert fresh == sorted([odd, rich, distance], key=lambda r: r.place)
     assert RowStore(tmp_path, "quick").get(rich.place) == rich
-    assert RowStore(tmp_path, "demo").read() == []
 
 
 def test_data_sets_have_their_own_files_and_seeds_are_told_apart(tmp_path):
@@ -40,11 +41,30 @@ def test_data_sets_have_their_own_files_and_seeds_are_told_apart(tmp_path):
     assert sorted(path.name for path in store.folder.glob("*.csv")) == ["cifar10.csv", "mnist.csv"]
     assert [r.seed for r in store.read("cifar10")] == [0, 1]
     assert [r.dataset for r in store.read(seed=0)] == ["cifar10", "mnist"]
-    assert store.read("digits") == []
-    with pytest.raises(ValueError, match="names a file"):
+    with pytest.raises(ValueError, match=r"data set to be one of mnist, .*received '../escape'"):
         store.path("../escape")
-    with pytest.raises(ValueError, match="profile"):
-        RowStore(tmp_path, "../escape")
+    for name in ("../escape", "", None):
+        with pytest.raises(ValueError, match=r"Expected the profile to be letters.*names a folder"):
+            RowStore(tmp_path, name)
+
+
+def test_what_was_never_measured_does_not_read_as_empty(tmp_path):
+    empty = RowStore(tmp_path, "demo")
+    assert empty.get(row().place) is None and not empty.has(row()) and not empty.has_any()
+    with pytest.raises(ValueError, match=r"raw/demo, received none; .* rows of no profile"):
+        empty.read()
+    RowStore(tmp_path, "quick").add([row()])
+    with pytest.raises(ValueError, match=r"raw/demo, .* rows of quick\. .* --profile demo"):
+        empty.read("cifar10")
+    store = RowStore(tmp_path, "quick")
+    with pytest.raises(ValueError, match=r"rows of 'digits' .* has cifar10\. .* --dataset digits"):
+        store.read("digits")
+    with pytest.raises(ValueError, match="data set to be one of mnist"):
+        store.read("imagenet")
+    with pytest.raises(ValueError, match="seed to be an integer"):
+        store.read(seed="0")
+    assert store.has_any() and store.has_any("cifar10") and not store.has_any("digits")
+    assert store.read(seed=1) == []
 
 
 def test_a_row_that_is_there_is_kept_as_it_is(tmp_path):
@@ -136,35 +156,46 @@ def test_the_new_file_is_complete_before_it_replaces_the_old(tmp_path, monkeypat
     assert seen == [b"whole"]
 
 
-def test_a_line_cut_off_is_dropped_with_a_warning_and_healed(tmp_path):
+def test_a_file_that_was_cut_off_is_refused(tmp_path):
     store = RowStore(tmp_path, "quick")
     store.add([row(epsilon=e) for e in (0.05, 0.1, 0.2)])
     path = store.path("cifar10")
     whole = path.read_bytes()
     # Even a cut that leaves a line which parses is a cut: "1.5" became "1.".
-    for cut in (2, 20):
+    for cut in (1, 2, 20):
         path.write_bytes(whole[:-cut])
-        with pytest.warns(UserWarning, match="line 4: the file ends in the middle"):
-            left = RowStore(tmp_path, "quick").read()
-        assert [r.epsilon for r in left] == [0.05, 0.1]
-    with pytest.warns(UserWarning, match="middle of a line"):
-        RowStore(tmp_path, "quick").add([row(epsilon=0.2)])
-    assert path.read_bytes() == whole
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert len(RowStore(tmp_path, "quick").read()) == 3
+        with pytest.raises(ValueError, match=r"line 4: expected a line end .*ends in the middle"):
+            RowStore(tmp_path, "quick").read()
+        with pytest.raises(ValueError, match=r"line 4: .*delete the line and measure it again"):
+            RowStore(tmp_path, "quick").add([row(epsilon=0.3)])
+        assert path.read_bytes() == whole[:-cut]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (",0.8,800,", ",abc,800,", r"cifar10\.csv, line 2: could not convert string to float"),
-        (",800,", ",8x0,", "line 2: invalid literal for int"),
+        (",0.8,800,", ",abc,800,", r"cifar10\.csv, line 2, value: Expected a number, .*'abc'"),
+        (",800,", ",8x0,", "line 2, correct: Expected a number, received '8x0'"),
+        (",800,", ",8_00,", r"expected every value as it is written.*'8_00' \(would be '800'\)"),
+        (",800,", ",+800,", "line 2: expected every value as it is written"),
+        (",800,", ", 800,", "line 2: expected every value as it is written"),
+        (",0.1,", ",1e-1,", r"epsilon '1e-1' \(would be '0\.1'\)"),
+        (",0.1,", ",0.1\0,", "line 2, epsilon: Expected a number"),
+        ("sfl_vae", "sfl_vae\0", "line 2: Expected defense to be a word"),
+        ("sfl_vae", '"sfl_vae"', "line 2: .* other quotes, spaces or line ends"),
+        ("1.5\n", "1.5\r\n", "line 2: .*as it is written"),
+        ("dataset", "\ufeffdataset", "line 1: expected the columns"),
+        ("oblivious", "oblivius", "line 2: Expected threat_model of a row to be one of"),
+        (",accuracy,", ",acuracy,", "line 2: Expected metric of a row to be one of"),
+        (",vote,", ",votes,", "line 2: Expected decider of a row to be one of"),
+        (",linf,", ",l3,", "line 2: Expected norm of a row to be one of"),
+        (",0.8,", ",0,", "line 2: .*correct / total"),
+        (",0.8,", ",0.8000001,", r"value '0\.8000001' \(would be '0\.8'\)"),
         (",0.8,800,", ",800,", "line 2: expected 16 cells, received 15"),
         (",0.8,", ",0.9,", "line 2: .*correct / total"),
         (",0.8,", ",0.80,", r"line 2: expected every value as it is written.*value '0\.80'"),
-        (",target=A,", ",target=A;drawn=3,", "line 2: Expected settings as sorted"),
-        (",target=A,", ",voters=06,", "line 2: Expected settings as sorted"),
+        (",target=A,", ",target=A;drawn=3,", "line 2, settings: Expected settings as sorted"),
+        (",target=A,", ",voters=06,", "line 2, settings: Expected settings as sorted"),
         ("seconds\n", "duration\n", r"line 1: .*unknown \['duration'\], missing \['seconds'\]"),
         ("dataset,defense", "defense,dataset", "line 1: .*order changed"),
         ("cifar10,sfl_vae", "mnist,sfl_vae", "line 2: expected rows of 'cifar10' only"),
@@ -176,9 +207,10 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path, old, new, message):
     path = store.path("cifar10")
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new))
-    with pytest.raises(ValueError, match=message):
+    path.write_bytes(text.replace(old, new, 1).encode())
+    with pytest.raises(ValueError, match=message) as refused:
         RowStore(tmp_path, "quick").read()
+    assert re.search("Restore the file|Move it to", str(refused.value))
 
 
 def test_a_measurement_that_stands_twice_is_an_error(tmp_path):
@@ -189,6 +221,64 @@ def test_a_measurement_that_stands_twice_is_an_error(tmp_path):
     path.write_text("".join([*lines, lines[-1]]))
     with pytest.raises(ValueError, match="line 3: expected each measurement once"):
         store.read()
+
+
+def test_a_budget_cut_in_half_is_out_of_order(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    store.add([row(epsilon=e) for e in (0.05, 0.12, 0.15)])
+    path = store.path("cifar10")
+    path.write_text(path.read_text().replace(",0.15,", ",0.1,"))
+    with pytest.raises(ValueError, match=r"line 4: expected lines sorted .*a cell was changed"):
+        store.read()
+
+
+def test_a_heading_that_stands_twice_is_an_error(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    store.add([row()])
+    path = store.path("cifar10")
+    heading = path.read_text().splitlines(keepends=True)[0]
+    path.write_text(heading + path.read_text())
+    with pytest.raises(ValueError, match="line 2, epsilon: Expected a number, received 'epsilon'"):
+        store.read()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.ENOSPC, OSError), (errno.EACCES, PermissionError)]
+)
+def test_a_disk_that_refuses_is_named_and_nothing_is_lost(tmp_path, monkeypatch, code, kind):
+    store = RowStore(tmp_path, "quick")
+    store.add([row()])
+    path = store.path("cifar10")
+    before = path.read_bytes()
+
+    def refuse(handle: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.os, "fsync", refuse)
+        with pytest.raises(kind, match=os.strerror(code)) as refused:
+            store.add([row(epsilon=0.3)])
+    assert refused.value.filename == str(path)
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(store.folder)) == [".cifar10.lock", "cifar10.csv"]
+    assert store.add([row(epsilon=0.3)]) == 1
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "raw").write_text("")
+    with pytest.raises(OSError, match=r"raw"):
+        RowStore(tmp_path, "quick").add([row()])
+    with pytest.raises(OSError, match=r"Not a directory: .*raw"):
+        files.check_writable(tmp_path / "raw" / "figures")
+    files.check_writable(tmp_path / "made" / "here")
+    assert os.listdir(tmp_path / "made" / "here") == []
+
+
+def test_a_lock_that_another_run_keeps_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_LOCK_SECONDS", 0.01)
+    held, named = FileLock(tmp_path / ".lock"), pytest.raises(TimeoutError, match=r"another run")
+    with held, named, files.locked(tmp_path / ".lock"):
+        pass
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe"])
