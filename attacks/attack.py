@@ -30,7 +30,7 @@ from validation import check_choice, check_flag, check_numbers
 _CHANGE_TOLERANCE = 1e-6
 _SMALLEST_EPSILON = 1e-5
 """float32 images show a smaller change badly or not at all."""
-_LARGEST_EPSILON = {"linf": 1.0, "l2": 1e4}
+LARGEST_EPSILON = {"linf": 1.0, "l2": 1e4}
 
 
 def project(
@@ -91,7 +91,7 @@ class Attack(abc.ABC):
     norm: str = "linf"
 
     def __post_init__(self) -> None:
-        check_choice(f"norm of {self.name}", self.norm, _LARGEST_EPSILON)
+        check_choice(f"norm of {self.name}", self.norm, LARGEST_EPSILON)
 
     @abc.abstractmethod
     def _perturb(
@@ -268,7 +268,7 @@ class Attack(abc.ABC):
             epsilons,
             or_none=self.allows_native_epsilon,
             at_least=0.0,
-            at_most=_LARGEST_EPSILON[self.norm],
+            at_most=LARGEST_EPSILON[self.norm],
             such_as=remedy,
         )
         for epsilon in budgets:

@@ -37,11 +37,14 @@ class AttackedModel:
         self.compiled: dict[Any, Any] = {}
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns the ``(batch, classes)`` logits of the model in inference mode."""
+        """Returns the ``(batch, classes)`` logits of the model in inference mode, in float32."""
         model = self._model()
         if model is None:
             raise ReferenceError("The attacked model no longer exists; keep a reference to it.")
-        return model(images, training=False)
+        logits = model(images, training=False)
+        if tf.is_tensor(logits) and logits.dtype == tf.float64:
+            return tf.cast(logits, tf.float32)
+        return logits
 
     def predict(self, images: np.ndarray, batch_size: int) -> np.ndarray:
         """Returns the ``(num_images, classes)`` logits, computed batch by batch."""
@@ -70,7 +73,7 @@ class AttackedModel:
                 f"{type(logits).__name__}. Pass keras.Model(model.inputs, logits) with the output "
                 "that is to be attacked."
             )
-        if logits.dtype not in (tf.float32, tf.float64):
+        if logits.dtype != tf.float32:
             raise AttackFailedError(
                 f"Expected logits of float32, received {logits.dtype.name}, whose gradient is "
                 "rounded to zero or is none. Give the last layer dtype='float32', without a "
@@ -113,8 +116,10 @@ def attacked_model(model: keras.Model) -> AttackedModel:
 
 def image_shape_of(model: keras.Model) -> tuple[int | None, ...] | None:
     """Returns the ``(height, width, channels)`` that a model takes; ``None`` if it does not say."""
-    shape = getattr(model, "image_shape", None) or getattr(model, "input_shape", (None,))[1:]
-    return tuple(shape) if len(shape) == 3 else None
+    shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) == 4:
+        return shape[1:]
+    return getattr(model, "image_shape", None)
 
 
 def padded_batches(num_images: int, batch_size: int) -> Iterator[tuple[int, int, np.ndarray]]:

@@ -23,7 +23,7 @@ from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 from cleverhans.tf2.utils import compute_gradient
 
-from attacks.attack import Attack
+from attacks.attack import LARGEST_EPSILON, Attack
 from attacks.attacked_model import (
     AttackedModel,
     batch_seed,
@@ -162,10 +162,10 @@ class _IterativeAttack(GradientAttack):
     Args:
         norm: ``"linf"`` or ``"l2"``.
         num_steps: Number of steps, in [1, 100,000].
-        step_size: Length of a step, at least 1e-6. ``None`` is ``2.5 * epsilon / num_steps``, so
-            that the border of the ball is reached from anywhere in it for every epsilon. Either is
-            capped at epsilon, as CleverHans requires: a longer step would be projected on the ball
-            anyway.
+        step_size: Length of a step, at least 1e-6 and in the range of epsilon. ``None`` is
+            ``2.5 * epsilon / num_steps``, so that the border of the ball is reached from anywhere
+            in it for every epsilon. Either is capped at epsilon, as CleverHans requires: a longer
+            step would be projected on the ball anyway.
     """
 
     num_steps: int = 10
@@ -185,7 +185,8 @@ class _IterativeAttack(GradientAttack):
                 f"step_size of {self.name}",
                 self.step_size,
                 at_least=_SMALLEST_STEP,
-                such_as="0.01, or None for one that follows epsilon",
+                at_most=LARGEST_EPSILON[self.norm],
+                such_as="0.01, or None for one that follows epsilon; divide 8-bit steps by 255",
             )
 
     def num_gradients(self) -> int:

@@ -193,9 +193,9 @@ def warn_of_unattacked(
     if found:
         total = len(next(iter(results.values())).unattacked)
         warnings.warn(
-            f"{attack_name} expected to move every image that is not yet adversarial, and left of "
-            f"{total} images {', '.join(found)} where it started, as the gradient is zero there. "
-            "Count them neither as robust nor as fooled: attack.run tells which they are.",
+            f"Expected {attack_name} to move every image that is not yet adversarial, received of "
+            f"{total} images {', '.join(found)} unmoved, as their gradient is zero. Count them "
+            "neither as robust nor as fooled: attack.run tells which they are.",
             UnattackedImagesWarning,
             stacklevel=stacklevel + 1,
         )

@@ -20,6 +20,7 @@ from validation import check_integer
 
 # A member that attacks fewer images than this may rightly leave all of them unchanged.
 _FEW_IMAGES = 20
+_MOST_MEMBERS = 1_000_000
 Sets = dict[float | None, np.ndarray]
 Masks = dict[float | None, np.ndarray]
 
@@ -80,7 +81,7 @@ def draw_members(num_images: int, num_members: int, seed: int) -> np.ndarray:
         ValueError: If there is no member, or a number is no integer.
     """
     num_images = check_integer("num_images", num_images, at_least=1)
-    num_members = check_integer("num_members", num_members, at_least=1)
+    num_members = check_integer("num_members", num_members, at_least=1, at_most=_MOST_MEMBERS)
     seed = check_integer("seed", seed)
     return np.random.default_rng(seed).integers(num_members, size=num_images)
 
@@ -136,7 +137,9 @@ def attack_random_member(
     """
     job = validated_job(images, labels, None, seed, batch_size, progress)
     if callable(models) and not isinstance(models, keras.Model):
-        count = check_integer("num_members", num_members, at_least=1, such_as=12)
+        count = check_integer(
+            "num_members", num_members, at_least=1, at_most=_MOST_MEMBERS, such_as=12
+        )
     else:
         models = _checked_models(models, "member")
         count = len(models)

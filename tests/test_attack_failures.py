@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import ClassVar
 
 import keras
@@ -10,7 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from attacks import Attack, AttackFailedError, attack_names, attack_random_member, get_attack
+from attacks import (
+    Attack,
+    AttackFailedError,
+    UnattackedImagesWarning,
+    attack_names,
+    attack_random_member,
+    get_attack,
+)
 from attacks.gradient import FGSM
 from tests.attack_helpers import grey_images, linear_classifier, predictions, quick
 
@@ -55,7 +63,8 @@ def test_an_attack_that_does_nothing_is_an_error():
     labels = predictions(model, images)
     with pytest.raises(AttackFailedError, match="changed none"):
         Rogue(factor=0.0)(model, images, labels, 0.2)
-    unchanged = Rogue(factor=0.0)(model, images, labels, 0.2, require_change=False)
+    with pytest.warns(UnattackedImagesWarning, match=r"of 4 images 4 at epsilon 0\.2 unmoved"):
+        unchanged = Rogue(factor=0.0)(model, images, labels, 0.2, require_change=False)
     np.testing.assert_array_equal(unchanged, images)
     # Where there was nothing to do, nothing done is right.
     np.testing.assert_array_equal(Rogue(factor=0.0)(model, images, (labels + 1) % 3, 0.2), images)
@@ -138,32 +147,99 @@ def test_the_cleverhans_carlini_wagner_notices_a_dead_gradient():
         ({"labels": np.array([0, 3])}, r"\[0, 2\]"),
         ({"labels": np.array([0, -1])}, "values from -1 to 0"),
         ({"labels": np.array([0])}, "one for each image"),
-        ({"target_labels": np.array([0, 9])}, "target_labels"),
+        ({"target_labels": np.array([1, 9])}, r"target_labels in \[0, 2\]"),
+        ({"target_labels": np.array([0, 2])}, "received 1 of 2 that are equal"),
+        ({"target_labels": np.array([[0], [1]])}, "received 2 of 2 that are equal"),
+        (
+            {"images": np.zeros((2, 5, 5, 1), "float32")},
+            r"\(num_images, 4, 4, 1\), received \(2, 5",
+        ),
         ({"epsilon": -0.1}, "epsilon"),
         ({"epsilon": 8.0}, "255"),
         ({"epsilon": float("nan")}, "epsilon"),
         ({"epsilon": None}, "epsilon"),
         ({"epsilon": "0.1"}, "epsilon"),
+        ({"epsilon": True}, "epsilon"),
+        ({"epsilon": 10**400}, "epsilon"),
         ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 2.5}, "batch_size to be an integer"),
         ({"seed": -1}, "seed"),
+        ({"seed": None}, "seed to be an integer of at least 0, received None"),
+        ({"progress": 3}, "progress to be a function"),
+        ({"require_change": 0}, "require_change to be True or False"),
+        ({"model": "digits"}, "keras.Model from images to logits, received str"),
+        ({"model": keras.layers.Dense(3)}, "keras.Model from images to logits, received Dense"),
+        ({"model": keras.Sequential([keras.layers.Dense(3)])}, "model with weights"),
     ],
 )
 def test_wrong_arguments_are_refused_with_words(change, message):
     model, _, _ = linear_classifier(3)
-    arguments = {"images": grey_images(2), "labels": np.array([0, 1]), "epsilon": 0.1} | change
+    arguments = {"model": model, "images": grey_images(2), "labels": np.array([0, 1])}
     with pytest.raises(ValueError, match=message):
-        FGSM()(model, **arguments)
+        FGSM()(**(arguments | {"epsilon": 0.1} | change))
+
+
+@pytest.mark.parametrize(
+    ("epsilons", "message"),
+    [
+        ([], "at least one number, received none"),
+        ((e for e in ()), "a generator that was read before is empty"),
+        ("0.1", "sequence of numbers, received '0.1'"),
+        (0.1, "sequence of numbers, received 0.1"),
+        (np.array(0.1), "sequence of numbers"),
+        (None, "sequence of numbers, received None"),
+        ([0.1, "0.2"], "finite number of at least 0 and of at most 1, received '0.2'"),
+        ([0.1, None], "received None"),
+        (itertools.repeat(0.1), "at most 10,000 numbers"),
+    ],
+)
+def test_a_curve_without_budgets_is_refused(epsilons, message):
+    model, _, _ = linear_classifier(3)
+    with pytest.raises(ValueError, match=f"epsilon of fgsm .*{message}"):
+        FGSM().curve(model, grey_images(2), np.array([0, 1]), epsilons)
+
+
+def test_a_curve_reads_a_generator_once_and_each_budget_once():
+    model, _, _ = linear_classifier(3)
+    images, labels = grey_images(4), np.array([[0], [1], [2], [0]])
+    curve = FGSM().curve(model, images, labels, (e for e in (0.0, 0.05, 0.1, 0.05)))
+    assert list(curve) == [0.0, 0.05, 0.1]
+    np.testing.assert_array_equal(curve[0.1], FGSM()(model, images, labels.ravel(), 0.1))
+    as_float32 = FGSM().curve(model, images, labels, np.array([0.05, 0.1], "float32"))
+    assert list(as_float32) == [np.float32(0.05), np.float32(0.1)]
 
 
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
         ("fgsm", {"norm": "l1"}),
+        ("fgsm", {"norm": np.array(["linf", "l2"])}),
         ("bim", {"num_steps": 0}),
+        ("bim", {"num_steps": 2.5}),
+        ("bim", {"num_steps": "3"}),
+        ("bim", {"num_steps": None}),
+        ("bim", {"num_steps": float("inf")}),
+        ("bim", {"num_steps": 10**9}),
+        ("bim", {"num_steps": True}),
         ("pgd", {"step_size": 0.0}),
+        ("pgd", {"step_size": 1e-30}),
+        ("pgd", {"step_size": 2.0}),
+        ("pgd", {"step_size": "0.1"}),
+        ("pgd", {"random_start": 1}),
         ("mi_fgsm", {"decay_factor": -1.0}),
+        ("mi_fgsm", {"decay_factor": None}),
+        ("mi_fgsm", {"decay_factor": float("nan")}),
         ("carlini_wagner", {"confidence": -1.0}),
+        ("carlini_wagner", {"confidence": float("inf")}),
+        ("carlini_wagner", {"learning_rate": float("inf")}),
+        ("carlini_wagner", {"learning_rate": float("nan")}),
+        ("carlini_wagner", {"initial_const": float("inf")}),
+        ("carlini_wagner", {"max_iterations": 2.5}),
+        ("carlini_wagner", {"max_iterations": 10**9}),
+        ("carlini_wagner", {"binary_search_steps": 101}),
+        ("carlini_wagner", {"abort_early": None}),
         ("carlini_wagner", {"epsilon_mode": "stretch"}),
+        ("carlini_wagner", {"epsilon_mode": ["clip"]}),
         ("carlini_wagner_cleverhans", {"learning_rate": 0.0}),
         ("rand_fgsm", {"random_share": 1.0}),
         ("rand_fgsm", {"norm": "l2"}),
@@ -172,6 +248,70 @@ def test_wrong_arguments_are_refused_with_words(change, message):
 def test_wrong_hyperparameters_are_refused(name, fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         get_attack(name, **fields)
+
+
+@pytest.mark.parametrize("name", [None, 3, "PGD", ["pgd"]])
+def test_an_unknown_attack_lists_the_known_ones(name):
+    with pytest.raises(ValueError, match="Known attacks: fgsm, rand_fgsm, bim, pgd"):
+        get_attack(name)
+
+
+# Models of other kinds
+
+
+class Subclassed(keras.Model):
+    """A classifier written as a subclass, whose output passes a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.dense, self.function = keras.layers.Dense(3), function
+
+    def call(self, images, training=False):
+        return self.function(self.dense(keras.ops.reshape(images, (-1, 16))))
+
+
+def subclassed(function) -> keras.Model:
+    model = Subclassed(function)
+    model(grey_images(2))
+    return model
+
+
+@pytest.mark.parametrize("name", attack_names())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_subclassed_model_is_attacked_as_any_other(name, dtype):
+    model, weights, bias = linear_classifier(3)
+    other = subclassed(lambda logits: keras.ops.cast(logits, dtype))
+    other.dense.set_weights([weights, bias])
+    images = grey_images(6)
+    labels = predictions(model, images)
+    expected = quick(name)(model, images, labels, 0.1)
+    np.testing.assert_allclose(quick(name)(other, images, labels, 0.1), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda logits: {"logits": logits}, "one tensor of logits, received dict"),
+        (lambda logits: [logits, logits], "one tensor of logits, received list"),
+        (lambda logits: keras.ops.cast(logits, "float16"), "float32, received float16"),
+        (lambda logits: keras.ops.cast(logits, "int32"), "float32, received int32"),
+        (lambda logits: logits[:, :1], r"at least 2 classes, received \(2, 1\)"),
+        (lambda logits: logits[:, None], r"logits of shape \(2, classes\)"),
+        (lambda logits: logits / 0.0, "finite logits"),
+    ],
+)
+def test_what_is_no_classifier_is_refused(function, message):
+    with pytest.raises(AttackFailedError, match=message):
+        FGSM()(subclassed(function), grey_images(2), np.array([0, 1]), 0.1)
+
+
+def test_one_image_does_not_vouch_for_the_logits():
+    """A single row of scaled probabilities could be logits; the next call sees several."""
+    model = subclassed(lambda logits: 7.0 * keras.ops.softmax(logits))
+    images = grey_images(6)
+    FGSM()(model, images[:1], np.array([0]), 0.1, require_change=False)
+    with pytest.raises(AttackFailedError, match="sum to 7"):
+        FGSM()(model, images, np.zeros(6, int), 0.1)
 
 
 def test_a_pool_that_cannot_be_attacked_is_an_error():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from attacks.attack import Attack
+from attacks import Attack, UnattackedImagesWarning
 from experiments.attacked_sets import UNBOUNDED, Scenario
 from experiments.measure import Study
 from tests.tiny_profile import later_profile, puvae_profile, study_of, tiny_run
@@ -206,6 +207,42 @@ def test_a_search_without_a_budget_serves_the_whole_axis(later, makes_nothing):
     makes_nothing()
     narrow = study.sets.images(oblivious("carlini_wagner", 0.05, "A"))
     assert moved(study, narrow).max() <= 0.05 + 1e-6 < moved(study, wide).max() <= 0.1 + 1e-6
+
+
+@pytest.mark.parametrize("threat", ["oblivious", "mixed"])
+def test_a_set_keeps_which_images_were_not_attacked(later, threat, monkeypatch):
+    run = Attack.run
+
+    def with_one_unattacked(self, *arguments, **options):
+        found = run(self, *arguments, **options)
+        for result in found.values():
+            result.unattacked[0] = True
+        return found
+
+    monkeypatch.setattr(Attack, "run", with_one_unattacked)
+    scenario = dataclasses.replace(oblivious("fgsm", 0.23, "wide_resnet"), threat=threat)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnattackedImagesWarning)
+        assert later.sets.flags(scenario) == ("unmoved",)
+    monkeypatch.undo()
+    again = Study(later.profile, later.models, later.rows)
+    assert again.sets.flags(scenario) == ("unmoved",)
+    assert later.sets.flags(oblivious("fgsm", 0.1, "A")) == later.sets.flags(Scenario()) == ()
+
+
+def test_of_a_set_stored_without_a_mask_nothing_is_said(later, monkeypatch):
+    scenario, store = oblivious("fgsm", 0.1, "A"), later.models.store
+    images = later.sets.images(scenario)
+    arrays = store.arrays
+
+    def older(kind, recipe, make):
+        found = arrays(kind, recipe, make)
+        return {name: array for name, array in found.items() if name.startswith("epsilon")}
+
+    monkeypatch.setattr(store, "arrays", older)
+    again = Study(later.profile, later.models, later.rows)
+    np.testing.assert_array_equal(again.sets.images(scenario), images)
+    assert again.sets.flags(scenario) == ()
 
 
 def test_a_set_belongs_to_weights_attack_budget_and_images(later):

@@ -266,7 +266,10 @@ def test_budgets_are_numbers_a_name_or_either_by_data_set(puvae):
     [
         ({"epsilons": "axes"}, r"'tiny' has no set of budgets 'axes'. Known: axis, voting"),
         ({"attacks": ("gust",)}, r"Unknown attack 'gust'. Known: fgsm, pgd, carlini_wagner"),
-        ({"deciders": ("jury",)}, r"Unknown deciders \['jury'\]. Known: target, retrained"),
+        (
+            {"deciders": ("jury",)},
+            "each decider to be one of target, retrained, .* received 'jury'",
+        ),
         ({"threat": "white-box"}, "Unknown threat model 'white-box'"),
         ({"threat": "score"}, "Unknown threat model 'score'"),
         ({"surrogates": ("argmin",)}, "surrogates for the threat model 'adaptive' alone"),
@@ -329,6 +332,28 @@ def test_a_row_that_is_there_is_kept_when_its_group_is_measured_again(empty):
     empty.ensure(wanted, lambda: {"l1": 7.0, "l2": 2.0})
     empty.ensure(wanted, lambda: pytest.fail("measured again"))
     assert {row.metric: row.value for row in empty.rows.read()} == {"l1": 1.0, "l2": 2.0}
+
+
+def test_a_row_on_images_that_were_not_attacked_is_flagged(empty, monkeypatch):
+    monkeypatch.setattr(empty.sets, "flags", lambda scenario: ("unmoved",) * (scenario.epsilon > 0))
+    attacked = {"threat": "oblivious", "attacks": ("fgsm",), "epsilons": (0.0, 0.1)}
+    measure(empty, Grid(**attacked, targets=("A",), defenses=("none",)))
+    flags = {row.epsilon: row.flags for row in empty.rows.read()}
+    assert flags == {0.0: (), 0.1: ("unmoved",)}
+
+
+def test_the_worst_of_several_has_the_flags_of_each(puvae, tmp_path, monkeypatch):
+    run, study, _ = puvae
+    fresh = Study(run.profile, study.models, RowStore(tmp_path, "tiny"))
+    monkeypatch.setattr(
+        fresh.sets, "flags", lambda scenario: ("unmoved",) * (scenario.surrogate == "softmin")
+    )
+    adaptive = {"threat": "adaptive", "attacks": ("pgd",), "epsilons": (0.3,)}
+    surrogates = ("argmin", "softmin")
+    grid = Grid(**adaptive, targets=("puvae_b",), defenses=("puvae",), surrogates=surrogates)
+    measure(fresh, grid)
+    flags = {row.settings["surrogate"]: row.flags for row in fresh.rows.read()}
+    assert flags == {"argmin": (), "softmin": ("unmoved",), "worst": ("unmoved",)}
 
 
 def test_a_configuration_is_everything_that_a_number_depends_on(empty):

@@ -61,7 +61,49 @@ def test_equal_seeds_learn_equal_substitutes():
 
 
 def test_mistakes_are_explained():
-    with pytest.raises(ValueError, match="counts of at least 1"):
-        SubstituteTraining(num_rounds=0)
+    for field, value in (
+        ("num_rounds", 0),
+        ("num_rounds", 21),
+        ("num_seed_images", 2.5),
+        ("epochs", "3"),
+        ("batch_size", None),
+        ("step_size", float("nan")),
+        ("step_size", 2.0),
+    ):
+        with pytest.raises(ValueError, match=f"Expected {field} to be .* received {value!r}"):
+            SubstituteTraining(**{field: value})
     with pytest.raises(ValueError, match="at least 20 images, received 5"):
         SubstituteTraining(**QUICK)(substitute(), lambda images: images, grey_images(5))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda images: np.eye(2)[[0] * len(images)], "one-hot"),
+        (lambda images: np.zeros(3, int), r"shape \(20,\), one for each image"),
+        (lambda images: np.full(len(images), 2), r"labels of the query in \[0, 1\]"),
+        (lambda images: np.zeros(len(images)), "astype"),
+        (lambda images: None, "labels of the query as integers"),
+        ("labels", "query to be a function from images to labels"),
+    ],
+)
+def test_answers_that_are_no_labels_are_refused(answer, message):
+    with pytest.raises(ValueError, match=message):
+        SubstituteTraining(**QUICK)(substitute(), answer, grey_images(20))
+
+
+def test_everything_else_is_checked_at_the_door():
+    def train(model=None, images=None, **options):
+        own = substitute() if model is None else model
+        given = grey_images(20) if images is None else images
+        SubstituteTraining(**QUICK)(own, lambda x: np.zeros((len(x), 1), int), given, **options)
+
+    for options, message in (
+        ({"model": "D"}, "keras.Model from images to logits, received str"),
+        ({"images": grey_images(20) * 255}, "Divide 8-bit images by 255"),
+        ({"images": grey_images(20, (5, 5, 1))}, r"\(num_images, 4, 4, 1\)"),
+        ({"seed": -1}, "seed to be an integer"),
+        ({"progress": "yes"}, "progress to be a function"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(**options)

@@ -78,7 +78,7 @@ def test_a_mixed_set_needs_a_substitute():
     # A model is callable, but no function from an index to a member.
     with pytest.raises(ValueError, match="list of models, received Functional"):
         attack_random_member(FGSM(), model, images, np.zeros(4, "int64"), [0.1])
-    with pytest.raises(ValueError, match="num_members to be an integer of at least 1, received 2.5"):
+    with pytest.raises(ValueError, match=r"num_members to be an integer .* received 2\.5"):
         attack_random_member(
             FGSM(), [model].__getitem__, images, np.zeros(4, "int64"), [0.1], num_members=2.5
         )
