@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -23,12 +24,22 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 ROOT = Path(__file__).resolve().parent
+KEPT = "What was measured before is kept, and the same command continues from there."
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}. See run_all.py --help.\n")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawTextHelpFormatter
+    parser = _Parser(
+        description=__doc__.split("\n\n")[0],
+        formatter_class=argparse.RawTextHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--profile", default="demo", help="demo (default), quick or paper")
     parser.add_argument(
@@ -59,7 +70,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--artifacts-dir", type=Path, default=ROOT / "artifacts", help="where models and sets go"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for one, others in (
+        ("list", ("figures_only", "train", "pdf")),
+        ("figures_only", ("train", "data_dir")),
+    ):
+        for other in others:
+            if getattr(options, one) and getattr(options, other):
+                parser.error(f"{_option(one)} and {_option(other)} contradict each other, drop one")
+    return options
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,15 +97,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         profile = presets.profile(options.profile)
-        exhibits = tuple(catalog.select(options.only))
         names = runs.choose_datasets(profile, options.dataset)
         if options.list:
             known = [presets.profile(name) for name in presets.known_profiles()]
+            exhibits = catalog.select(options.only)
             print(catalog.listing(exhibits, [(p.name, p.cuts, tuple(p.plans)) for p in known]))
             return 0
         run = runs.Run(
             profile=profile,
-            exhibits=exhibits,
+            exhibits=runs.choose_exhibits(profile, options.only, names),
             dataset_names=names,
             seed=options.seed,
             results_dir=options.results_dir,
@@ -91,15 +114,13 @@ def main(arguments: list[str] | None = None) -> int:
             from_zoo=not options.train,
             pdf=options.pdf,
         )
-        for exhibit in exhibits if options.only else ():
+        for exhibit in run.exhibits if options.only else ():
             if not exhibit.implemented:
                 print(f"{exhibit.id}  {exhibit.title}: {exhibit.note}")
-        measured = any(e.implemented and e.applies_to(n) for e in exhibits for n in names)
-        if not measured:
-            print(f"Nothing to measure of these on {', '.join(names)}.")
-        if options.figures_only or not measured:
+        if options.figures_only:
             runs.redraw(run)
             return 0
+        runs.check_folders(run)
         # TensorFlow is imported from here on.
         from experiments.memory import keep_freed_memory
 
@@ -107,12 +128,23 @@ def main(arguments: list[str] | None = None) -> int:
         from experiments import scheduler
 
         scheduler.run_all(run)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        remedy = "Free space, or grant access to it, or name another folder."
+        print(f"error: {str(error).rstrip('.')}. {remedy} {KEPT}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        remedy = "End other programs, or choose a smaller profile."
+        print(f"error: the memory is full. {remedy} {KEPT}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. The same command continues from here.", file=sys.stderr)
         return 130
+    except Exception as error:
+        error.add_note(KEPT)
+        raise
     return 0
 
 

@@ -3,6 +3,9 @@
 Models and layers never see one of these; ``training`` and ``measure`` unpack them into keyword
 arguments. Every number that changes a result is a field here, because an artifact
 and a row are named by the hash of their configuration (``experiments.reproducibility``).
+
+Each raises a ValueError for a value out of its range and for an unknown name, and keeps the values
+as they were given, as a hash tells 1 and 1.0 apart.
 """
 
 from __future__ import annotations
@@ -11,6 +14,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from results.row import DATASETS
+from validation import check_choice, check_flag, check_integer, check_number, check_numbers
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine", "linear", "steps")
+AUGMENTATIONS = ("flip", "vertical_flip", "shift", "stretch", "noise")
+TABLE_SOURCES = ("train", "heldout")
+BEARS = ("nothing", "any size", "full width")
+"""Which claims a profile can judge, from none to all."""
 ADVERSARIAL = "_adversarial"
 """What the name of an adversarially trained classifier ends in."""
 LATER = {"omitted_at_default": True}
@@ -33,6 +45,11 @@ class DatasetConfig:
     train_limit: int | None = None
     validation_size: int = 5_000
     test_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(_field(self, "name"), self.name, DATASETS)
+        _check_counts(self, "validation_size")
+        _check_limits(self, "train_limit", "test_limit")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +94,41 @@ class TrainingConfig:
     stretch_fraction: float = dataclasses.field(default=0.1, metadata=LATER)
     noise_scale: float = dataclasses.field(default=0.2, metadata=LATER)
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "epochs", "batch_size")
+        _check_limits(self, "train_limit")
+        check_choice(_field(self, "optimizer"), self.optimizer, OPTIMIZERS)
+        check_choice(_field(self, "schedule"), self.schedule, SCHEDULES)
+        for name in _several(self, "augmentation", str):
+            check_choice(f"each augmentation of {type(self).__name__}", name, AUGMENTATIONS)
+        _check_numbers(self, "learning_rate", above=0)
+        _check_numbers(self, "final_learning_rate", "noise_scale", at_least=0)
+        _check_numbers(
+            self, "beta_1", "beta_2", "shift_fraction", "stretch_fraction", at_least=0, below=1
+        )
+        if self.global_clipnorm is not None:
+            _check_numbers(self, "global_clipnorm", above=0)
+        self._check_milestones()
+
+    def _check_milestones(self) -> None:
+        steps = self.schedule == "steps"
+        if steps or self.milestones or self.decays:
+            given = f"received milestones {self.milestones!r} and decays {self.decays!r}"
+            if not steps:
+                raise ValueError(
+                    f"Expected milestones and decays with the schedule 'steps' alone, {given} with "
+                    f"{self.schedule!r}. Leave them out, or choose 'steps'."
+                )
+            check_numbers(_field(self, "milestones"), self.milestones, above=0, below=1)
+            check_numbers(_field(self, "decays"), self.decays, above=0)
+            if len(self.milestones) != len(self.decays) or [*self.milestones] != sorted(
+                set(self.milestones)
+            ):
+                raise ValueError(
+                    f"Expected a decay for each milestone, the milestones rising, {given}. Pass, "
+                    "say, milestones=(0.5, 0.75) and decays=(0.1, 0.01)."
+                )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
@@ -96,6 +148,14 @@ class ClassifierConfig:
     depth: int | None = None
     adversarial_epsilon: float | None = dataclasses.field(default=None, metadata=LATER)
 
+    def __post_init__(self) -> None:
+        _check_names(self, "architecture")
+        _check_kind(self, "training", TrainingConfig)
+        _check_numbers(self, "width", above=0)
+        _check_limits(self, "depth")
+        if self.adversarial_epsilon is not None:
+            _check_numbers(self, "adversarial_epsilon", above=0, at_most=1)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackConfig:
@@ -113,6 +173,12 @@ class AttackConfig:
     targeted: bool = dataclasses.field(default=False, metadata=LATER)
     bounded: bool = dataclasses.field(default=True, metadata=LATER)
 
+    def __post_init__(self) -> None:
+        _check_names(self, "name")
+        _check_kind(self, "hyperparameters", Mapping)
+        for name in ("targeted", "bounded"):
+            check_flag(_field(self, name), getattr(self, name))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackedCopies:
@@ -125,6 +191,22 @@ class AttackedCopies:
 
     target: str
     attacks: tuple[tuple[AttackConfig, float | None], ...]
+
+    def __post_init__(self) -> None:
+        _check_names(self, "target")
+        if not _several(self, "attacks", tuple):
+            raise ValueError(
+                "Expected at least one attack of AttackedCopies, received none. Pass pairs of an "
+                "AttackConfig and its epsilon."
+            )
+        for attack, epsilon in self.attacks:
+            if not isinstance(attack, AttackConfig):
+                raise ValueError(
+                    "Expected pairs of an AttackConfig and its epsilon as attacks of "
+                    f"AttackedCopies, received {attack!r}. Build one."
+                )
+            if epsilon is not None:
+                check_number(f"epsilon of {attack.name}", epsilon, above=0, at_most=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,6 +229,14 @@ class PurifierConfig:
     copies: AttackedCopies | None = dataclasses.field(default=None, metadata=LATER)
     source: str | None = dataclasses.field(default=None, metadata=LATER)
 
+    def __post_init__(self) -> None:
+        _check_names(self, "name", *(() if self.source is None else ("source",)))
+        _check_kind(self, "training", TrainingConfig)
+        _check_kind(self, "arguments", Mapping)
+        _check_numbers(self, "width", above=0)
+        if self.copies is not None:
+            _check_kind(self, "copies", AttackedCopies)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecisionConfig:
@@ -166,6 +256,13 @@ class DecisionConfig:
     table_source: str = "train"
     table_limit: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "num_drawn")
+        _check_numbers(self, "smoothing", above=0)
+        check_flag(_field(self, "backoff"), self.backoff)
+        check_choice(_field(self, "table_source"), self.table_source, TABLE_SOURCES)
+        _check_limits(self, "table_limit")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SubstituteConfig:
@@ -178,6 +275,10 @@ class SubstituteConfig:
 
     classifier: ClassifierConfig
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_kind(self, "classifier", ClassifierConfig)
+        _check_kind(self, "arguments", Mapping)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -230,6 +331,56 @@ class DatasetPlan:
     searches: tuple[int, ...] = ()
     timed_search: tuple[int, int] = (20, 200)
 
+    def __post_init__(self) -> None:
+        _check_kind(self, "dataset", DatasetConfig)
+        _check_kind(self, "decision", DecisionConfig)
+        if self.substitute is not None:
+            _check_kind(self, "substitute", SubstituteConfig)
+        _check_values(self, "classifiers", ClassifierConfig)
+        _check_values(self, "purifiers", PurifierConfig)
+        _check_values(self, "variants", PurifierConfig)
+        _check_values(self, "pools", tuple)
+        _check_values(self, "attacked_through", int)
+        for voter in (*_several(self, "voters", ClassifierConfig), *sum(self.pools.values(), ())):
+            if not isinstance(voter, ClassifierConfig):
+                raise ValueError(
+                    f"Expected voters as ClassifierConfigs, received {voter!r}. Build one."
+                )
+        _check_counts(self, "attacked_draws")
+        _check_limits(self, "retraining_limit")
+        _check_numbers(self, "soft_min_temperature", above=0)
+        for name, images in self.attacked_through.items():
+            check_integer(f"images attacked through {name}", images, at_least=1)
+        for steps in (*self.searches, *self.timed_search):
+            check_integer("each number of steps and restarts of a search", steps, at_least=1)
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Whatever a part names has to be there."""
+        for field in ("retrained", "transferred"):
+            for name in _several(self, field, str):
+                check_choice(f"each of {field}", name, self.classifiers)
+        for field in ("pools", "attacked_through", "compared"):
+            for name in getattr(self, field):
+                check_choice(f"each of {field}", name, {**self.purifiers, **self.variants})
+        for name, purifier in {**self.purifiers, **self.variants}.items():
+            if purifier.source is not None:
+                check_choice(f"the source of {name}", purifier.source, self.classifiers)
+            if purifier.copies is not None:
+                check_choice(f"the target of {name}", purifier.copies.target, self.classifiers)
+        for name, config in self.classifiers.items():
+            trained = config.adversarial_epsilon is not None
+            before = name.removesuffix(ADVERSARIAL)
+            if name.endswith(ADVERSARIAL) != trained or before not in self.classifiers:
+                raise ValueError(
+                    f"Expected the name of a classifier and {ADVERSARIAL!r} for its adversarially "
+                    f"trained version, and for it alone, received {name!r} with "
+                    f"adversarial_epsilon={config.adversarial_epsilon}. Rename it."
+                )
+        for pool in (self.voters, *self.pools.values()):
+            if pool:
+                check_integer("num_drawn", self.decision.num_drawn, at_most=len(pool))
+
     def pool(self, purifier: str) -> tuple[ClassifierConfig, ...]:
         """The voters behind ``purifier``."""
         return self.pools.get(purifier, self.voters)
@@ -264,9 +415,7 @@ class DatasetPlan:
 
 
 def _named(group: Mapping[str, Any], name: str, noun: str) -> Any:
-    if name not in group:
-        raise ValueError(f"Unknown {noun} {name!r}. Known: {', '.join(group)}.")
-    return group[name]
+    return group[check_choice(f"a {noun} of the plan", name, group)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -294,3 +443,75 @@ class Profile:
     bears: str = "nothing"
     voting_subsets: int = 20
     num_draws: int = 1
+
+    def __post_init__(self) -> None:
+        _check_names(self, "name", "cuts")
+        check_choice(_field(self, "bears"), self.bears, BEARS)
+        _check_counts(self, "voting_subsets", "num_draws")
+        _check_values(self, "plans", DatasetPlan)
+        _check_values(self, "attacks", AttackConfig)
+        _check_values(self, "budgets", tuple)
+        for name, plan in self.plans.items():
+            check_choice("the name of a plan, that of its data set,", name, [plan.dataset.name])
+        for name, epsilons in self.budgets.items():
+            check_numbers(f"the budgets {name!r}", epsilons, at_least=0, at_most=1)
+
+
+def _field(config: Any, name: str) -> str:
+    return f"{name} of {type(config).__name__}"
+
+
+def _check_counts(config: Any, *names: str) -> None:
+    """Whole numbers from 1."""
+    for name in names:
+        check_integer(_field(config, name), getattr(config, name), at_least=1)
+
+
+def _check_limits(config: Any, *names: str) -> None:
+    """Whole numbers from 1, or None for no limit."""
+    _check_counts(config, *(name for name in names if getattr(config, name) is not None))
+
+
+def _check_numbers(config: Any, *names: str, **limits: float) -> None:
+    for name in names:
+        check_number(_field(config, name), getattr(config, name), **limits)
+
+
+def _check_kind(config: Any, name: str, kind: type) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"Expected {_field(config, name)} as a {kind.__name__}, received {value!r}. Pass one."
+        )
+
+
+def _check_names(config: Any, *names: str) -> None:
+    """Texts that are not empty."""
+    for name in names:
+        _check_kind(config, name, str)
+        if not getattr(config, name):
+            raise ValueError(f"Expected {_field(config, name)} as a text, received none. Pass one.")
+
+
+def _several(config: Any, name: str, kind: type) -> tuple[Any, ...]:
+    """A tuple of one type."""
+    _check_kind(config, name, tuple)
+    values = getattr(config, name)
+    for value in values:
+        if not isinstance(value, kind):
+            raise ValueError(
+                f"Expected each of {_field(config, name)} as a {kind.__name__}, received "
+                f"{value!r}. Pass a tuple of them."
+            )
+    return values
+
+
+def _check_values(config: Any, name: str, kind: type) -> None:
+    """A mapping of texts to one type."""
+    _check_kind(config, name, Mapping)
+    for key, value in getattr(config, name).items():
+        if not isinstance(key, str) or not isinstance(value, kind):
+            raise ValueError(
+                f"Expected {_field(config, name)} as {kind.__name__}s by name, received "
+                f"{key!r}: {value!r}. Pass a dictionary of them."
+            )

@@ -26,6 +26,7 @@ from experiments.config import ADVERSARIAL, DatasetPlan, Profile
 from experiments.evidence import conditional_tables, vote_predictions
 from experiments.inference import classifier_labels
 from experiments.training import TrainedModels
+from validation import check_choice
 
 ADVERSARIAL_TRAINING = "adversarial_training"
 """The defense that changes the classifier instead of the image."""
@@ -295,9 +296,8 @@ def families(plan: DatasetPlan, who: Defended, wanted: tuple[str, ...]) -> list[
     Raises:
         ValueError: If a name is unknown; the message lists the known ones.
     """
-    unknown = [name for name in wanted if name not in DECIDERS]
-    if unknown:
-        raise ValueError(f"Unknown deciders {unknown}. Known: {', '.join(DECIDERS)}.")
+    for name in wanted:
+        check_choice("each decider", name, DECIDERS)
     if who.key is None:
         return [("target",)]
     entry = get_purifier(plan.purifiers[who.key].name)

@@ -9,8 +9,10 @@ import numpy as np
 from defenses.decision import ConditionalTables
 from defenses.voting import majority_vote
 from experiments import reproducibility
+from experiments.config import TABLE_SOURCES
 from experiments.inference import classifier_labels
 from experiments.training import TrainedModels
+from validation import check_choice
 
 
 def vote_predictions(models: TrainedModels, purifier: str, purified: np.ndarray) -> np.ndarray:
@@ -53,8 +55,7 @@ def _evidence(
     models: TrainedModels, purifier: str, target: str, source: str
 ) -> dict[str, np.ndarray]:
     """True labels, votes and the target's labels on purified clean images."""
-    if source not in ("train", "heldout"):
-        raise ValueError(f"Unknown table source {source!r}. Known: train, heldout.")
+    check_choice("the source of tables", source, TABLE_SOURCES)
     decision, data = models.plan.decision, models.data
     common = {"source": source, "limit": decision.table_limit, "seed": models.seed}
 

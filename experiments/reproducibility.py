@@ -14,6 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from results.row import LARGEST_SEED
+from validation import check_integer
+
 RECORDED_PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow-datasets", "numpy")
 
 
@@ -30,7 +33,10 @@ def plain(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"Cannot hash a value of type {type(value).__name__}: {value!r}.")
+    raise TypeError(
+        "Expected configurations of mappings, sequences, numbers, texts and None, received a "
+        f"{type(value).__name__}: {value!r}. Pass plain values."
+    )
 
 
 def _omitted(field: dataclasses.Field[Any], value: Any) -> bool:
@@ -39,8 +45,18 @@ def _omitted(field: dataclasses.Field[Any], value: Any) -> bool:
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON spelling of ``value``; equal configurations give equal text."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """The one JSON spelling of ``value``; equal configurations give equal text.
+
+    Raises:
+        ValueError: If a number in it is not finite.
+    """
+    try:
+        return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected configurations of finite numbers, received {value!r}. Replace what is NaN "
+            "or infinite."
+        ) from error
 
 
 def stable_hash(value: Any, length: int = 16) -> str:
@@ -63,12 +79,22 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def derive_seed(seed: int, *names: str) -> int:
-    """A seed for the part called ``names``, so that parts neither share nor shift draws."""
+    """A seed for the part called ``names``, so that parts neither share nor shift draws.
+
+    Raises:
+        ValueError: If the seed is no whole number of at most 32 bits.
+    """
+    seed = check_integer("seed", seed, at_most=LARGEST_SEED, such_as=0)
     return int(stable_hash([seed, *names], length=7), 16)
 
 
 def set_seeds(seed: int) -> None:
-    """Seeds Python, NumPy and TensorFlow and asks TensorFlow for deterministic kernels."""
+    """Seeds Python, NumPy and TensorFlow and asks TensorFlow for deterministic kernels.
+
+    Raises:
+        ValueError: If the seed is no whole number of at most 32 bits.
+    """
+    seed = check_integer("seed", seed, at_most=LARGEST_SEED, such_as=0)
     import tensorflow as tf
 
     keras.utils.set_random_seed(seed)

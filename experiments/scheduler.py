@@ -8,7 +8,7 @@ from experiments import datasets, probes, publishing, zoo
 from experiments.artifacts import ArtifactStore
 from experiments.measure import Study, measure
 from experiments.reproducibility import environment_record, plain
-from experiments.runs import Run, draw, is_drawn, report, say
+from experiments.runs import Run, check_shown, draw, is_drawn, report, say
 from experiments.training import TrainedModels
 from papers import catalog
 from results.exhibit import Exhibit, Grid, Pictures, matches
@@ -16,11 +16,16 @@ from results.files import write_json
 
 
 def run_all(run: Run) -> None:
-    """Measures every chosen exhibit that has something to measure, drawing each as it is done."""
+    """Measures every chosen exhibit that has something to measure, drawing each as it is done.
+
+    Raises:
+        ValueError: If the profile has nothing to measure for any of them.
+    """
     for name in run.dataset_names:
         exhibits = [e for e in run.exhibits if e.implemented and e.applies_to(name)]
         if exhibits:
             _run_dataset(run, study_of(run, name), exhibits)
+    check_shown(run)
     report(run)
 
 

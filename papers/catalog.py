@@ -10,6 +10,7 @@ or S for a supplement; ``003.F3.6`` is Figure 3.6 of the dissertation.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Sequence
@@ -122,13 +123,20 @@ def select(wanted: Iterable[str]) -> list[Exhibit]:
     Raises:
         ValueError: If one matches nothing; the message lists the known ids.
     """
+    if isinstance(wanted, str):
+        raise ValueError(
+            f"Expected several ids or beginnings, received the text {wanted!r}. Pass a list."
+        )
     patterns = list(wanted)
     if not patterns:
         return list(EXHIBITS)
     chosen: list[Exhibit] = []
     for pattern in patterns:
         exact = [one for one in EXHIBITS if one.id == pattern]
-        found = exact or [one for one in EXHIBITS if one.id.startswith(_beginnings(pattern))]
+        named = isinstance(pattern, str)
+        found = exact or [
+            one for one in EXHIBITS if named and one.id.startswith(_beginnings(pattern))
+        ]
         if not found:
             raise ValueError(_unknown(pattern))
         for one in found:
@@ -144,7 +152,11 @@ def _beginnings(pattern: str) -> tuple[str, ...]:
 
 def _unknown(id: str) -> str:
     known = ", ".join(one.id for one in EXHIBITS)
-    return f"Unknown figure or table {id!r}. Known: {known}."
+    near = ", ".join(difflib.get_close_matches(str(id), [one.id for one in EXHIBITS]))
+    return (
+        f"Expected a figure or table, or the beginning of some (003, 003.F3), received {id!r}. "
+        f"{f'Did you mean {near}? ' if near else ''}Choose among the known: {known}."
+    )
 
 
 def listing(exhibits: Iterable[Exhibit], profiles: Iterable[tuple[str, str, Sequence[str]]]) -> str:
@@ -194,7 +206,8 @@ def docs_table(module: str) -> str:
             ]
             return markdown_table(["id", "shows", "data sets", "measured"], body, align="left")
     raise ValueError(
-        f"Unknown paper {module!r}. Known: {', '.join(paper.module for paper in PAPERS)}."
+        f"Expected a paper, one of {', '.join(paper.module for paper in PAPERS)}, received "
+        f"{module!r}. Pass the name of its module."
     )
 
 

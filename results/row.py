@@ -163,7 +163,7 @@ class Row:
             "epsilon": 0.0 + check_number("epsilon of a row", self.epsilon, at_least=0),
             "value": 0.0 + check_number("value of a row", self.value, at_least=0),
             "seconds": 0.0 + check_number("seconds of a row", self.seconds, at_least=0),
-            "seed": check_integer("seed of a row", self.seed, at_most=LARGEST_SEED),
+            "seed": check_integer("seed of a row", self.seed, at_most=LARGEST_SEED, such_as=0),
         }
         if (self.correct is None) != (self.total is None):
             raise ValueError(

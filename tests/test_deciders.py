@@ -94,7 +94,7 @@ def test_detectors_stand_for_themselves(puvae):
 
 
 def test_an_unknown_decider_lists_the_known_ones(later):
-    with pytest.raises(ValueError, match=r"Unknown deciders \['jury'\]. Known: target, retrained"):
+    with pytest.raises(ValueError, match=r"each decider .* target, retrained.*received 'jury'"):
         families(later, defended(later, "none", "A"), ("target", "jury"))
 
 
@@ -162,7 +162,9 @@ class Models:
 def behind(later, monkeypatch, key="sieve", target="A", **changes) -> DefendedImages:
     """Four images whose labels, those of classifiers and voters, stand above."""
     plan = dataclasses.replace(
-        later, decision=dataclasses.replace(later.decision, num_drawn=VOTERS.shape[1])
+        later,
+        voters=later.voters * VOTERS.shape[1],
+        decision=dataclasses.replace(later.decision, num_drawn=VOTERS.shape[1]),
     )
     monkeypatch.setattr(deciders, "classifier_labels", lambda model, *_: SAID[model])
     monkeypatch.setattr(deciders, "vote_predictions", lambda *_: VOTERS)

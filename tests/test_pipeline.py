@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import resource
 import shutil
 import subprocess
@@ -190,11 +191,72 @@ def _outcome(folder: Path, row: Row) -> np.ndarray:
 # -- the command ----------------------------------------------------------------------------------
 
 
-def test_nothing_measured_is_said_not_raised(tmp_path, capsys):
-    arguments = ["--only", "001.T1", "--results-dir", str(tmp_path)]
-    assert run_all.main([*arguments, "--artifacts-dir", str(tmp_path)]) == 0
-    text = capsys.readouterr().out
-    assert "not implemented yet" in text and "Nothing measured yet" in text
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "001.T1"], "'001.T1' (001.T1, black-box results: not implemented yet)"),
+        (["--profile", "quick", "--dataset", "mnist", "--only", "003.F3.6"], "--dataset fashion"),
+        (["--figures-only"], "there are rows of no profile"),
+        (["--seed", "-1"], "the seed to be an integer of at least 0"),
+        (["--data-dir", "/nowhere"], "/nowhere, which is no folder"),
+        (["--artifacts-dir", "/dev/null"], "'/dev/null'. Free space, or grant access"),
+    ],
+)
+def test_what_cannot_be_measured_ends_in_one_line(tmp_path, arguments, message, capsys):
+    folders = ["--results-dir", str(tmp_path), "--artifacts-dir", str(tmp_path)]
+    assert run_all.main([*folders, *arguments]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("error: ") and text.count("\n") == 1 and message in text
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "one"], "argument --seed: invalid int value: 'one'"),
+        (["--figures"], "unrecognized arguments: --figures"),
+        (["--list", "--pdf"], "--list and --pdf contradict each other"),
+        (["--list", "--figures-only"], "--list and --figures-only contradict each other"),
+        (["--train", "--figures-only"], "--figures-only and --train contradict each other"),
+    ],
+)
+def test_options_that_make_no_sense_end_in_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_all.main(arguments)
+    text = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert text.startswith("error: ") and text.count("\n") == 1 and message in text
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/full/digits.csv"), "/full/digits.csv"),
+        (MemoryError(), "the memory is full"),
+    ],
+)
+def test_a_failure_in_the_middle_says_that_the_rest_is_kept(
+    tmp_path, monkeypatch, error, message, capsys
+):
+    def fail(run: object) -> None:
+        raise error
+
+    monkeypatch.setattr(scheduler, "run_all", fail)
+    folders = ["--results-dir", str(tmp_path), "--artifacts-dir", str(tmp_path)]
+    assert run_all.main(["--only", "003.F3.6", *folders]) == 2
+    text = capsys.readouterr().err
+    assert message in text and "What was measured before is kept" in text
+
+
+def test_a_fault_of_our_own_keeps_its_trace(tmp_path, monkeypatch):
+    def fail(run: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(scheduler, "run_all", fail)
+    folders = ["--results-dir", str(tmp_path), "--artifacts-dir", str(tmp_path)]
+    with pytest.raises(ZeroDivisionError, match="a fault") as raised:
+        run_all.main(["--only", "003.F3.6", *folders])
+    assert raised.value.__notes__ == [run_all.KEPT]
 
 
 def test_the_listing_names_every_exhibit_and_what_is_missing(capsys):

@@ -7,9 +7,17 @@ import json
 
 import pytest
 
-from experiments import scheduler
+from experiments import presets, scheduler
 from experiments.measure import Study
-from experiments.runs import Run, choose_datasets, draw, is_drawn, redraw
+from experiments.runs import (
+    Run,
+    check_folders,
+    choose_datasets,
+    choose_exhibits,
+    draw,
+    is_drawn,
+    redraw,
+)
 from experiments.training import TrainedModels
 from papers import catalog
 from results.exhibit import Exhibit, Grid, Probe
@@ -183,13 +191,62 @@ def test_another_seed_takes_no_figure_away(tmp_path, made, capsys):
     assert "The report shows seed 0" in capsys.readouterr().out
 
 
-def test_nothing_measured_is_said_not_raised(tmp_path, capsys):
-    redraw(tiny_run(tmp_path))
-    assert "Nothing measured yet, so there is no report." in capsys.readouterr().out
+def test_where_nothing_was_measured_nothing_can_be_drawn(tmp_path):
+    run = tiny_run(tmp_path, exhibits=["003.F3.14"])
+    with pytest.raises(ValueError, match=r"raw/tiny, received none; .* rows of no profile"):
+        redraw(run)
+    run.rows.add(of_digits("sfl_vae", 0.5))
+    with pytest.raises(ValueError, match=r"rows of 003\.F3\.14 on digits with seed 0 .*none"):
+        redraw(run)
+    assert not (tmp_path / "results/figures").exists()
+
+
+def test_a_run_that_measured_nothing_of_what_was_asked_for_says_so(tmp_path, made):
+    run = tiny_run(tmp_path, exhibits=["003.F3.14"])
+    with pytest.raises(ValueError, match=r"rows of 003\.F3\.14 on digits with seed 0"):
+        scheduler.run_all(run)
+    assert made == ["003.F3.14"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": -1}, "the seed to be an integer of at least 0"),
+        ({"seed": 2**40}, "the seed to be an integer .*at most 4294967295, received 1099511627776"),
+        ({"dataset_names": ("mnist",)}, "a data set of profile tiny to be one of digits"),
+        ({"pdf": "yes"}, "pdf to be True or False"),
+    ],
+)
+def test_a_run_of_what_is_not_there_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(tiny_run(tmp_path), **changes)
+
+
+def test_folders_are_checked_before_the_work(tmp_path):
+    run = tiny_run(tmp_path)
+    check_folders(run)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "results"]
+    with pytest.raises(ValueError, match=r"nowhere, which is no folder. Make it"):
+        check_folders(dataclasses.replace(run, data_dir=tmp_path / "nowhere"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"file"):
+        check_folders(dataclasses.replace(run, artifacts_dir=tmp_path / "file"))
+
+
+def test_exhibits_are_those_that_the_data_sets_have():
+    profile = presets.profile("quick")
+    (found,) = choose_exhibits(profile, ["003.F3.6"], ["mnist", "cifar10"])
+    assert found.id == "003.F3.6"
+    assert choose_exhibits(profile, [], ["mnist"]) == tuple(catalog.EXHIBITS)
+    wrong = r"'003.F3.6' on a data set that has it, received mnist .*--profile quick --dataset fas"
+    with pytest.raises(ValueError, match=wrong):
+        choose_exhibits(profile, ["004", "003.F3.6"], ["mnist"])
+    with pytest.raises(ValueError, match=r"are measured, received '001.T1' .*not implemented yet"):
+        choose_exhibits(profile, ["003.F3.6", "001.T1"], ["cifar10"])
 
 
 def test_data_sets_are_those_of_the_profile():
     profile = tiny_profile()
     assert choose_datasets(profile, []) == choose_datasets(profile, ["digits"]) == ("digits",)
-    with pytest.raises(ValueError, match=r"'tiny' has no data set 'imagenet'. It has: digits"):
+    with pytest.raises(ValueError, match=r"profile tiny to be one of digits, received 'imagenet'"):
         choose_datasets(profile, ["digits", "imagenet"])

@@ -180,8 +180,12 @@ def _limits(
 ) -> str:
     """The range in words, such as `` of at least 1 and below 2``; empty without bounds."""
     bounds = {"of at least": at_least, "above": above, "of at most": at_most, "below": below}
-    words = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    words = [f"{word} {_short(bound)}" for word, bound in bounds.items() if bound is not None]
     return f" {' and '.join(words)}" if words else ""
+
+
+def _short(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _remedy(kind: str, such_as: object, at_least: float | None, at_most: float | None) -> str:

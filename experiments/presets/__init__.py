@@ -6,6 +6,7 @@ from experiments.config import Profile
 from experiments.presets.demo import demo
 from experiments.presets.paper import paper
 from experiments.presets.quick import quick
+from validation import check_choice
 
 _PROFILES = {"demo": demo, "quick": quick, "paper": paper}
 
@@ -21,6 +22,4 @@ def profile(name: str) -> Profile:
     Raises:
         ValueError: If there is none; the message lists the known ones.
     """
-    if name not in _PROFILES:
-        raise ValueError(f"Unknown profile {name!r}. Known: {', '.join(_PROFILES)}.")
-    return _PROFILES[name]()
+    return _PROFILES[check_choice("the profile", name, _PROFILES)]()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from experiments.measure import Study
 from experiments.probes import distances, features, pictures, timing, voting
 from results.exhibit import Probe
+from validation import check_choice
 
 PROBES: dict[str, Callable[..., None]] = {
     "distances": distances.distances,
@@ -34,6 +35,4 @@ def run(study: Study, exhibit: str, probe: Probe) -> None:
     Raises:
         ValueError: If there is no probe of that name; the message lists the known ones.
     """
-    if probe.name not in PROBES:
-        raise ValueError(f"Unknown probe {probe.name!r}. Known: {', '.join(PROBES)}.")
-    PROBES[probe.name](study, exhibit, **probe.settings)
+    PROBES[check_choice("a probe", probe.name, PROBES)](study, exhibit, **probe.settings)
