@@ -25,6 +25,7 @@ from results.store import RowStore
 
 Key = TypeVar("Key", bound=Hashable)
 Value = float | Outcome
+CLEAN = Scenario()
 NOT_ATTACKED = "framework_transfer"
 """The threat model of a decider behind a purifier through which another one was attacked."""
 
@@ -145,15 +146,15 @@ class Study:
         self,
         wanted: Mapping[Key, Row],
         measure: Callable[[], Mapping[Key, Value]],
-        facing: Callable[[Key], Sequence[Scenario]] = lambda name: (),
+        facing: Scenario | Mapping[Key, Sequence[Scenario]] = CLEAN,
     ) -> None:
         """Measures and keeps rows, unless all of them are there.
 
         Args:
             wanted: The rows without their numbers, by any name.
             measure: Returns a number or an outcome for each name.
-            facing: Returns, for each name, the sets that it is measured on; their flags go into
-                the row.
+            facing: The set that all of them are measured on, or the sets of each name; their flags
+                go into the rows.
         """
         if self.dry_run:
             self.planned += wanted.values()
@@ -165,8 +166,9 @@ class Study:
         start = time.perf_counter()
         measured = measure()
         seconds = round((time.perf_counter() - start) / len(wanted), 3)
+        faced = {n: (facing,) if isinstance(facing, Scenario) else facing[n] for n in missing}
         flags = {
-            name: tuple(flag for scenario in facing(name) for flag in self.sets.flags(scenario))
+            name: tuple(flag for scenario in faced[name] for flag in self.sets.flags(scenario))
             for name in missing
         }
         rows = [_filled(row, measured[n], seconds, flags[n]) for n, row in missing.items()]
@@ -277,9 +279,7 @@ def _measure_family(
         for who in group
         for name in family
     }
-    study.ensure(
-        wanted, lambda: _outcomes(study, scenario, group[0], wanted), lambda name: [scenario]
-    )
+    study.ensure(wanted, lambda: _outcomes(study, scenario, group[0], wanted), scenario)
 
 
 def _depends_on(study: Study, scenario: Scenario, who: Defended, name: str) -> dict[str, Any]:
@@ -355,4 +355,5 @@ def _measure_worst(
             (found[name],) = _outcomes(study, by[name], who, [(who.target, "target")]).values()
         return {**found, "worst": worst(list(found.values()))}
 
-    study.ensure(wanted, measured, lambda name: [by[name]] if name in by else list(by.values()))
+    faced = {name: [by[name]] for name in surrogates}
+    study.ensure(wanted, measured, {**faced, "worst": list(by.values())})

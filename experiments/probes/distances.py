@@ -53,7 +53,7 @@ def distances(
                 (present[0], metric): row(both, defense=present[0], metric=metric)
                 for metric in _metrics((), paired if len(present) > 1 else ())
             }
-            study.ensure(wanted, partial(_measured, study, scenario, present, paired))
+            study.ensure(wanted, partial(_measured, study, scenario, present, paired), scenario)
 
 
 def clean_distances(

@@ -87,7 +87,7 @@ def _measure(
                 model = study.models.purifier(purifier)
                 return _numbers(feature_diagnostics(model, study.data.test.images, images))
 
-            study.ensure(wanted, measure)
+            study.ensure(wanted, measure, scenario)
 
 
 def _row(

@@ -152,7 +152,7 @@ def loss_weights(
             right = _says(study, who.target, purified) == study.data.test.labels
             return {"": Outcome(right[np.newaxis])}
 
-        study.ensure({"": row}, measure)
+        study.ensure({"": row}, measure, scenario)
         found[key] = (weights, row)
     path = study.picture_path(exhibit)
     if study.dry_run or path.is_file():

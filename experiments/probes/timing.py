@@ -186,7 +186,7 @@ def _measure_accuracy(study: Study, scenario: Scenario, setting: _Setting, image
         decider="target",
         settings={"target": target, "batch": images, **setting.settings},
     )
-    study.ensure({"": row}, measure)
+    study.ensure({"": row}, measure, scenario)
 
 
 def _measure_alone(study: Study, scenario: Scenario, who: Defended, images: int) -> None:
@@ -202,6 +202,7 @@ def _measure_alone(study: Study, scenario: Scenario, who: Defended, images: int)
     study.ensure(
         {"": row},
         lambda: {"": _outcome(study, who.classifier, study.sets.images(scenario)[:images])},
+        scenario,
     )
 
 

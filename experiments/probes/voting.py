@@ -74,4 +74,4 @@ def voting(
                 for size in sizes
             }
 
-        study.ensure(wanted, measure)
+        study.ensure(wanted, measure, scenario)
