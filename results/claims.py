@@ -15,10 +15,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from results.exhibit import DATASET_LABELS, Line, Where
+from results.exhibit import DATASET_LABELS, Line, Where, check_where
 from results.judges import NOT_MEASURED, NOT_REPRODUCED, PARTLY, REPRODUCED, Evidence, Judge
 from results.markdown import markdown_table
-from results.row import Row
+from results.row import DATASETS, Row
+from validation import check_choice
 
 NOT_TESTED = "not tested at this size"
 #: What a claim needs.
@@ -70,14 +71,20 @@ class Claim:
         if self.needs not in (ANY_SIZE, FULL_WIDTH) or not self.reason:
             raise ValueError(
                 f"Expected the claim {self.id!r} to need {ANY_SIZE!r} or {FULL_WIDTH!r} and to say "
-                f"why, received needs={self.needs!r}, reason={self.reason!r}."
+                f"why, received needs={self.needs!r}, reason={self.reason!r}. Give both."
             )
         if self.at_most not in _WORST_FIRST or (self.at_most == REPRODUCED) == bool(self.limit):
             raise ValueError(
                 f"Expected the claim {self.id!r} to have at_most one of {_WORST_FIRST}, and a "
                 f"limit if it is not the best, received at_most={self.at_most!r}, "
-                f"limit={self.limit!r}."
+                f"limit={self.limit!r}. Give both or neither."
             )
+        check_where(f"the claim {self.id!r}", self.where)
+        for name in self.datasets:
+            check_choice(f"a data set of the claim {self.id!r}", name, DATASETS)
+            for given in (self.says, self.judge):
+                if isinstance(given, Mapping):
+                    check_choice(f"a data set of the claim {self.id!r}", name, given)
 
 
 class Judgement(NamedTuple):
@@ -105,8 +112,7 @@ def judge_claims(claims: Iterable[Claim], rows: Iterable[Row], bears: str) -> li
     Raises:
         ValueError: If ``bears`` is unknown.
     """
-    if bears not in BEARS:
-        raise ValueError(f"Expected bears to be one of {BEARS}, received {bears!r}.")
+    check_choice("bears", bears, BEARS)
     by_dataset: dict[str, list[Row]] = {}
     for row in rows:
         by_dataset.setdefault(row.dataset, []).append(row)

@@ -8,10 +8,12 @@ imports neither TensorFlow nor Matplotlib.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from results.row import Row
+from results.row import DATASETS, VOCABULARY, Row
+from validation import check_choice, check_flag, check_number
 
 #: Okabe and Ito's palette without yellow, which is too light for a line on white.
 PALETTE = {
@@ -57,6 +59,9 @@ THREAT_LABELS = {
 }
 
 
+_ID = re.compile(r"\d{3}\.[FTS][A-Za-z0-9]*(\.\w+)*")
+
+
 class _Carried:
     """Stands in a ``where`` for "the row carries this setting", whatever its value, or does not."""
 
@@ -77,6 +82,53 @@ Where = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 def alternatives(where: Where) -> Sequence[Mapping[str, Any]]:
     """Conditions as a list of mappings, one of which a row has to meet."""
     return [where] if isinstance(where, Mapping) else where
+
+
+def check_where(what: str, where: Where) -> None:
+    """Checks conditions, so that a misspelt word is no condition that nothing meets.
+
+    Raises:
+        ValueError: If they are no mapping or sequence of mappings, several values are no tuple, or
+            a value is none that its field can have.
+    """
+    several = isinstance(where, Sequence) and not isinstance(where, str | bytes)
+    if not isinstance(where, Mapping) and not several:
+        raise ValueError(
+            f"Expected conditions of {what} as a mapping or several, received {where!r}. Pass, "
+            "say, {'attack': 'pgd'}."
+        )
+    for one in alternatives(where):
+        if not isinstance(one, Mapping) or not all(isinstance(name, str) for name in one):
+            raise ValueError(
+                f"Expected conditions of {what} by the names of fields and settings, received "
+                f"{one!r}. Pass, say, {{'attack': 'pgd'}}."
+            )
+        for name, wanted in one.items():
+            if isinstance(wanted, list | set | frozenset | Mapping) or wanted is None:
+                raise ValueError(
+                    f"Expected {name} in the conditions of {what} as a value or a tuple of them, "
+                    f"received {wanted!r}. Pass a tuple, or ABSENT for what rows do not carry."
+                )
+            for value in wanted if isinstance(wanted, tuple) else (wanted,):
+                if name in VOCABULARY and value is not ABSENT and value is not PRESENT:
+                    check_choice(f"{name} in the conditions of {what}", value, VOCABULARY[name])
+
+
+def _check_text(what: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"Expected {what} as a text, received {value!r}. Pass a text.")
+
+
+def _check_parts(what: str, values: Any, *kinds: type) -> None:
+    """Several things of some kinds; a text is one thing, and so is what misses its comma."""
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise ValueError(
+            f"Expected {what} as a tuple, received {values!r}. Pass a tuple, (one,) for one alone."
+        )
+    for value in values:
+        if not isinstance(value, kinds):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"Expected each of {what} as {names}, received {value!r}. Pass one.")
 
 
 def matches(row: Row, where: Where) -> bool:
@@ -122,6 +174,10 @@ class Line:
     look: Look | None = None
     cell: Callable[[Any], str] | None = None
 
+    def __post_init__(self) -> None:
+        _check_text("the label of a line", self.label)
+        check_where(f"the line {self.label!r}", self.where)
+
     def under(self, label: str | None = None, **conditions: Any) -> Line:
         """This line under further conditions, which replace those of the same name."""
         where = [{**one, **conditions} for one in alternatives(self.where)]
@@ -152,6 +208,14 @@ class Axis:
     without: tuple[Any, ...] = ()
     order: Callable[[tuple], Any] | None = None
     looks: Sequence[Look] = ()
+
+    def __post_init__(self) -> None:
+        _check_parts("the fields of an axis", self.names, str)
+        if not self.names or "" in self.names:
+            raise ValueError(
+                f"Expected at least one field of an axis, received {self.fields!r}. Name one."
+            )
+        check_where(f"the axis {self.fields!r}", self.where)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -215,6 +279,12 @@ class Curves:
     spread: float | None = None
     transposed: bool = False
     marks: Callable[[str], Sequence[Mark]] = lambda dataset: ()
+
+    def __post_init__(self) -> None:
+        for name in ("percent", "logarithmic", "transposed"):
+            check_flag(f"{name} of curves", getattr(self, name))
+        if self.spread is not None:
+            check_number("spread of curves", self.spread, above=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -298,6 +368,16 @@ class Grid:
     compared: bool = False
     surrogates: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name in ("attacks", "targets", "defenses", "deciders", "surrogates"):
+            _check_parts(f"{name} of a grid", getattr(self, name), str)
+            if not getattr(self, name) and name != "surrogates":
+                raise ValueError(
+                    f"Expected {name} of a grid, received none, so it would measure nothing. Name "
+                    "at least one."
+                )
+        check_flag("compared of a grid", self.compared)
+
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
@@ -305,6 +385,14 @@ class Probe:
 
     name: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_text("the name of a probe", self.name)
+        if not isinstance(self.settings, Mapping):
+            raise ValueError(
+                f"Expected settings of the probe {self.name!r} by name, received "
+                f"{self.settings!r}. Pass a dictionary."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -332,6 +420,10 @@ class Exhibit:
         caveat: One sentence under the figure that a reader needs to understand it.
         repeats: Ids of which this one is a copy; they are measured in its place.
         note: Why nothing is measured.
+
+    Raises:
+        ValueError: If the id is none, or a part is of another kind or speaks of what no row can
+            have.
     """
 
     id: str
@@ -352,6 +444,28 @@ class Exhibit:
     caveat: str = ""
     repeats: tuple[str, ...] = ()
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not _ID.fullmatch(self.id):
+            raise ValueError(
+                "Expected the id of an exhibit as the paper's number, a dot, and F, T or S with "
+                f"its own, received {self.id!r}. Write, say, '003.F3.6'."
+            )
+        _check_text(f"the title of {self.id}", self.title)
+        _check_parts(f"datasets of {self.id}", self.datasets, str)
+        for name in self.datasets:
+            check_choice(f"a data set of {self.id}", name, DATASETS)
+        check_where(self.id, self.where)
+        _check_parts(f"measures of {self.id}", self.measures, Grid, Probe)
+        _check_parts(f"panels of {self.id}", self.panels, Line)
+        _check_parts(f"lines of {self.id}", self.lines, Line, Axis, Derived)
+        _check_parts(f"columns of {self.id}", self.columns, Line, Axis, Derived)
+        _check_parts(f"repeats of {self.id}", self.repeats, str)
+        if not isinstance(self.draw, Curves | Bars | Dots | Scatter | Pictures | None):
+            raise ValueError(
+                f"Expected {self.id} drawn as Curves, Bars, Dots, Scatter, Pictures or None, "
+                f"received {self.draw!r}. Build one of these."
+            )
 
     @property
     def implemented(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from results.exhibit import Axis, Derived, Exhibit, Line, alternatives, matches
 from results.row import Place, Row
+from validation import check_integer, check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,12 +315,11 @@ def wilson_interval(correct: float, total: int, confidence: float = 0.95) -> tup
     Raises:
         ValueError: Unless total >= 1, 0 <= correct <= total and confidence is in (0, 1).
     """
-    if total < 1 or not 0 <= correct <= total or not 0 < confidence < 1:
-        raise ValueError(
-            "Expected total >= 1, 0 <= correct <= total and confidence in (0, 1), received "
-            f"correct={correct}, total={total}, confidence={confidence}. Pass counts, not "
-            "percentages, and 0.95 for 95 %."
-        )
+    total = check_integer("total", total, at_least=1)
+    correct = check_number(
+        "correct, a count and no percentage,", correct, at_least=0, at_most=total
+    )
+    confidence = check_number("confidence", confidence, above=0, below=1, such_as=0.95)
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     proportion = correct / total
     scale = 1 + z * z / total

@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 
 import run_all
-from benchmarks.kill_and_resume import command, killed_runs, rows_without_seconds, run_to_the_end
+from benchmarks.kill_and_resume import (
+    command,
+    different_arrays,
+    killed_run,
+    rows_without_seconds,
+    run_to_the_end,
+)
 from experiments import reproducibility, scheduler
 from experiments.attacked_sets import Scenario
 from experiments.outcomes import OutcomeStore
@@ -158,9 +164,11 @@ def test_a_damaged_voter_is_trained_again_on_purified_images(folder, tmp_path):
 
 def test_killed_runs_resume_to_the_same_rows(folder, tmp_path):
     arguments = command(tmp_path, tiny=True)
-    assert killed_runs(arguments, [13.0]) == 1
+    kill = killed_run(arguments, tmp_path, 13.0)
+    assert kill is not None and not kill.beside
     run_to_the_end(arguments)
     assert rows_without_seconds(tmp_path) == rows_without_seconds(folder)
+    assert different_arrays(tmp_path, folder) == []
 
 
 def test_two_runs_at_once_end_in_the_rows_of_one(tmp_path):
@@ -296,7 +304,7 @@ def test_what_measures_nothing_starts_at_once(folder, tmp_path, arguments):
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments, "--only", "003.T5.1", "--results-dir", tmp_path],
+        [sys.executable, "-c", code, *arguments, "--only", "003.F3.8", "--results-dir", tmp_path],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 
-from experiments import presets
-from experiments.config import ADVERSARIAL, TrainingConfig
+from experiments import augmentation, datasets, fitting, presets, reproducibility
+from experiments.config import (
+    ADVERSARIAL,
+    AUGMENTATIONS,
+    BEARS,
+    OPTIMIZERS,
+    SCHEDULES,
+    AttackConfig,
+    AttackedCopies,
+    DecisionConfig,
+    TrainingConfig,
+)
 from papers import catalog
+from results import claims
 from results.exhibit import Grid
+from results.row import DATASETS
 
 PROFILES = [presets.profile(name) for name in presets.known_profiles()]
 PLANS = {
@@ -93,3 +107,146 @@ def test_profiles_say_what_they_cut_and_what_they_bear():
         "paper": "full width",
     }
     assert all(profile.cuts.startswith(f"Profile {profile.name}: ") for profile in PROFILES)
+
+
+# -- configurations -------------------------------------------------------------------------------
+
+BRIEF = TrainingConfig(epochs=1)
+FGSM = AttackConfig(name="fgsm")
+PLAN = presets.profile("demo").plans["digits"]
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (PLAN.dataset, {"name": "imagenet"}, "name of DatasetConfig to be one of mnist"),
+        (PLAN.dataset, {"validation_size": -5}, "validation_size of DatasetConfig .* at least 1"),
+        (PLAN.dataset, {"validation_size": 1.5}, "validation_size of DatasetConfig to be an int"),
+        (PLAN.dataset, {"train_limit": 0}, "train_limit of DatasetConfig .* at least 1"),
+        (PLAN.dataset, {"test_limit": "all"}, "test_limit of DatasetConfig to be an integer"),
+        (BRIEF, {"epochs": 0}, "epochs of TrainingConfig .* at least 1"),
+        (BRIEF, {"epochs": 2.5}, "epochs of TrainingConfig to be an integer"),
+        (BRIEF, {"batch_size": True}, "batch_size of TrainingConfig to be an integer"),
+        (BRIEF, {"optimizer": "adamw"}, "optimizer of TrainingConfig to be one of adam, sgd"),
+        (BRIEF, {"schedule": "step"}, "schedule of TrainingConfig to be one of constant"),
+        (BRIEF, {"learning_rate": 0.0}, "learning_rate of TrainingConfig .* above 0"),
+        (BRIEF, {"learning_rate": math.inf}, "learning_rate of TrainingConfig to be a finite"),
+        (BRIEF, {"learning_rate": "1e-3"}, "learning_rate of TrainingConfig to be a finite"),
+        (BRIEF, {"final_learning_rate": -1e-5}, "final_learning_rate of TrainingConfig"),
+        (BRIEF, {"beta_1": 1.0}, "beta_1 of TrainingConfig .* below 1"),
+        (BRIEF, {"global_clipnorm": 0}, "global_clipnorm of TrainingConfig .* above 0"),
+        (BRIEF, {"noise_scale": math.nan}, "noise_scale of TrainingConfig to be a finite"),
+        (BRIEF, {"shift_fraction": 1.0}, "shift_fraction of TrainingConfig .* below 1"),
+        (BRIEF, {"augmentation": "flip"}, "augmentation of TrainingConfig as a tuple"),
+        (BRIEF, {"augmentation": ("mixup",)}, "each augmentation of TrainingConfig .* flip"),
+        (BRIEF, {"milestones": (0.5,)}, "with the schedule 'steps' alone"),
+        (BRIEF, {"schedule": "steps"}, "milestones of TrainingConfig as at least one number"),
+        (
+            BRIEF,
+            {"schedule": "steps", "milestones": (0.5, 0.7), "decays": (0.1,)},
+            "a decay for each milestone",
+        ),
+        (
+            BRIEF,
+            {"schedule": "steps", "milestones": (0.7, 0.5), "decays": (0.1, 0.01)},
+            "the milestones rising",
+        ),
+        (PLAN.classifiers["A"], {"architecture": ""}, "architecture of ClassifierConfig as a text"),
+        (PLAN.classifiers["A"], {"training": None}, "training of ClassifierConfig as a TrainingC"),
+        (PLAN.classifiers["A"], {"width": -1.0}, "width of ClassifierConfig .* above 0"),
+        (PLAN.classifiers["A"], {"depth": 0}, "depth of ClassifierConfig .* at least 1"),
+        (PLAN.classifiers["A"], {"adversarial_epsilon": 8}, "adversarial_epsilon of .* at most 1"),
+        (FGSM, {"name": None}, "name of AttackConfig as a str"),
+        (FGSM, {"hyperparameters": ("num_steps", 3)}, "hyperparameters of AttackConfig as a Map"),
+        (FGSM, {"targeted": 1}, "targeted of AttackConfig to be True or False"),
+        (PLAN.purifiers["magnet"], {"width": math.nan}, "width of PurifierConfig to be a finite"),
+        (PLAN.purifiers["magnet"], {"copies": "A"}, "copies of PurifierConfig as a AttackedCopies"),
+        (PLAN.decision, {"num_drawn": 0}, "num_drawn of DecisionConfig .* at least 1"),
+        (PLAN.decision, {"smoothing": 0.0}, "smoothing of DecisionConfig .* above 0"),
+        (PLAN.decision, {"backoff": "no"}, "backoff of DecisionConfig to be True or False"),
+        (PLAN.decision, {"table_source": "test"}, "table_source .* one of train, heldout"),
+        (PLAN.substitute, {"classifier": "A"}, "classifier of SubstituteConfig as a ClassifierC"),
+        (PLAN, {"retrained": ("D",)}, "each of retrained to be one of A, B"),
+        (PLAN, {"retrained": "A"}, "retrained of DatasetPlan as a tuple"),
+        (PLAN, {"transferred": ("D",)}, "each of transferred to be one of A, B"),
+        (PLAN, {"compared": ("mag_net",)}, "each of compared to be one of sfl_vae"),
+        (PLAN, {"attacked_through": {"mag_net": 4}}, "each of attacked_through to be one of sfl"),
+        (PLAN, {"attacked_through": {"magnet": 0}}, "images attacked through magnet .* at least 1"),
+        (PLAN, {"purifiers": {"magnet": BRIEF}}, "purifiers of DatasetPlan as PurifierConfigs"),
+        (PLAN, {"voters": (BRIEF,)}, "each of voters of DatasetPlan as a ClassifierConfig"),
+        (PLAN, {"decision": DecisionConfig(num_drawn=5)}, "num_drawn .* at most 4, received 5"),
+        (PLAN, {"attacked_draws": 0}, "attacked_draws of DatasetPlan .* at least 1"),
+        (PLAN, {"soft_min_temperature": math.inf}, "soft_min_temperature of DatasetPlan"),
+        (PLAN, {"searches": (1, 2.5)}, "each number of steps and restarts of a search"),
+        (
+            PLAN,
+            {"classifiers": {**PLAN.classifiers, "A_adversarial": PLAN.classifiers["A"]}},
+            "adversarially trained version.*received 'A_adversarial' with adversarial_epsilon=None",
+        ),
+        (PROFILES[0], {"bears": "all"}, "bears of Profile to be one of nothing"),
+        (PROFILES[0], {"num_draws": 0}, "num_draws of Profile .* at least 1"),
+        (PROFILES[0], {"budgets": {"axis": (0.1, 8.0)}}, "budgets 'axis' .* at most 1"),
+        (PROFILES[0], {"budgets": {"axis": ()}}, "budgets 'axis' as at least one number"),
+        (PROFILES[0], {"budgets": {"axis": [0.1]}}, "budgets of Profile as tuples by name"),
+        (PROFILES[0], {"plans": {"mnist": PLAN}}, "the name of a plan.* one of digits"),
+    ],
+)
+def test_a_configuration_out_of_range_is_refused(config, changes, message):
+    with pytest.raises(ValueError, match=f"Expected .*{message}") as refused:
+        dataclasses.replace(config, **changes)
+    assert "received" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("attacks", "message"),
+    [
+        ((), "at least one attack"),
+        ((("fgsm", 0.1),), "pairs of an AttackConfig"),
+        (((FGSM, 8.0),), "epsilon of fgsm .* at most 1"),
+    ],
+)
+def test_attacked_copies_are_of_attacks_with_budgets(attacks, message):
+    with pytest.raises(ValueError, match=message):
+        AttackedCopies(target="A", attacks=attacks)
+
+
+def test_a_configuration_keeps_its_values_as_they_were_given():
+    kept = TrainingConfig(epochs=1, learning_rate=1, global_clipnorm=5, beta_1=0)
+    assert reproducibility.canonical_json(kept) == reproducibility.canonical_json(
+        dataclasses.replace(kept)
+    )
+    assert (type(kept.learning_rate), type(kept.global_clipnorm)) == (int, int)
+
+
+def test_what_a_configuration_may_name_is_what_there_is():
+    assert tuple(augmentation._AUGMENTATIONS) == AUGMENTATIONS
+    assert set(datasets.DATASET_NAMES) == set(DATASETS)
+    assert BEARS == claims.BEARS
+    for optimizer in OPTIMIZERS:
+        for schedule in SCHEDULES:
+            steps = {"milestones": (0.5,), "decays": (0.1,)} if schedule == "steps" else {}
+            training = TrainingConfig(epochs=1, optimizer=optimizer, schedule=schedule, **steps)
+            made = fitting.make_optimizer(training, 10)
+            assert type(made).__name__.lower() == optimizer
+            assert np.isclose(float(made.learning_rate), training.learning_rate)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0", None, True])
+def test_a_seed_is_a_whole_number_of_32_bits(seed):
+    for ask in (reproducibility.derive_seed, reproducibility.set_seeds):
+        with pytest.raises(ValueError, match="seed to be an integer of at least 0 and of at most"):
+            ask(seed)
+
+
+def test_a_schedule_has_steps():
+    with pytest.raises(ValueError, match="steps of the run to be an integer of at least 1"):
+        fitting.HalfLinearDecay(1e-3, 0)
+    with pytest.raises(ValueError, match="learning rate to be a finite number above 0"):
+        fitting.HalfLinearDecay(math.nan, 10)
+    with pytest.raises(ValueError, match="steps_per_epoch to be an integer of at least 1"):
+        fitting.make_optimizer(BRIEF, 0)
+
+
+def test_what_is_not_finite_has_no_hash():
+    with pytest.raises(ValueError, match="configurations of finite numbers, received"):
+        reproducibility.stable_hash({"rate": math.nan})

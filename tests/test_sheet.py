@@ -113,7 +113,7 @@ def test_a_mean_over_fewer_targets_than_its_neighbours_is_left_out():
     rows = [row(defense="none", settings={"target": name}) for name in "AB"]
     rows += [row(defense="sfl_vae", settings={"target": "A"})]
     lines = [Line("bare", {"defense": "none"}), Line("purified", {"defense": "sfl_vae"})]
-    shown = Exhibit(id="9", title="t", lines=lines, columns=[Line("accuracy")])
+    shown = Exhibit(id="009.T9", title="t", lines=lines, columns=[Line("accuracy")])
     (panel,) = fill(shown, rows[0].dataset, rows).panels
     assert [one.label for one in panel.lines] == ["bare"]
     alone = [Line("on A", {"target": "A", "defense": "sfl_vae"}), lines[0]]
@@ -124,7 +124,7 @@ def test_a_mean_over_fewer_targets_than_its_neighbours_is_left_out():
 def test_clean_images_alone_make_no_figure_of_an_attack():
     unattacked = row(attack="none", norm="", epsilon=0.0, threat_model="none")
     shown = Exhibit(
-        id="9",
+        id="009.T9",
         title="t",
         where={"attack": ("none", "pgd")},
         lines=[Line("all")],
