@@ -282,7 +282,7 @@ class Attack(abc.ABC):
 
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
         """Checks the model before the attack; the attack is reseeded afterwards."""
-        job.check_labels(victim.check(job))
+        job.check_labels(victim.check(job.images[: job.batch_size]))
 
     def _craft(
         self,

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from attacks.job import AttackFailedError, Job
+from attacks.job import AttackFailedError
 from validation import check_logits
 
 # Sets of fewer images keep their size; others are filled up to a multiple of so many rows.
@@ -54,8 +54,8 @@ class AttackedModel:
         ]
         return np.concatenate(logits)
 
-    def check(self, job: Job) -> int:
-        """Returns the number of classes, after a check of the logits of one batch.
+    def check(self, images: np.ndarray) -> int:
+        """Returns the number of classes, after a check of the logits of one batch of images.
 
         Runs uncompiled: for one batch, tracing would take longer. A single image does not tell
         scaled probabilities from logits, so that the next call looks again.
@@ -65,8 +65,7 @@ class AttackedModel:
         """
         if self.num_classes is not None:
             return self.num_classes
-        batch = job.images[: job.batch_size]
-        logits = self(tf.constant(batch))
+        logits = self(tf.constant(images))
         if not tf.is_tensor(logits):
             raise AttackFailedError(
                 "Expected a model that returns one tensor of logits, received "
@@ -80,10 +79,10 @@ class AttackedModel:
                 "rounding or an argmax behind it."
             )
         try:
-            num_classes = check_logits(logits.numpy(), len(batch))
+            num_classes = check_logits(logits.numpy(), len(images))
         except ValueError as error:
             raise AttackFailedError(str(error)) from None
-        if len(batch) > 1:
+        if len(images) > 1:
             self.num_classes = num_classes
         return num_classes
 

@@ -14,7 +14,7 @@ from validation import check_images, check_integer, check_labels, check_number
 
 __all__ = ["SubstituteTraining"]
 
-_MOST_ROUNDS, _MOST_EPOCHS = 20, 100_000
+_MOST_ROUNDS, _MOST_EPOCHS, _MOST_IMAGES = 12, 10_000, 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class SubstituteTraining:
 
     Args:
         num_seed_images: Images that the attacker starts with.
-        num_rounds: Rounds of training, at most 20; all but the last are followed by an
+        num_rounds: Rounds of training, at most 12; all but the last are followed by an
             augmentation, which doubles the images.
         step_size: Length of the augmentation step, as the change of each pixel.
         epochs: Passes over the images in each round.
@@ -62,10 +62,10 @@ class SubstituteTraining:
 
     def __post_init__(self) -> None:
         for field, most in (
-            ("num_seed_images", None),
+            ("num_seed_images", _MOST_IMAGES),
             ("num_rounds", _MOST_ROUNDS),
             ("epochs", _MOST_EPOCHS),
-            ("batch_size", None),
+            ("batch_size", _MOST_IMAGES),
         ):
             usual = getattr(type(self), field)
             value = getattr(self, field)
@@ -97,8 +97,9 @@ class SubstituteTraining:
             progress: Called with the number of rounds done so far.
 
         Raises:
-            ValueError: If there are too few images, they are not valid, or the target answers with
-                anything but one label of the substitute's classes for each image.
+            ValueError: If there are too few images, they are not valid, the substitute does not
+                return logits, or the target answers with anything but one label of the
+                substitute's classes for each image.
         """
         victim = attacked_model(substitute)
         if not callable(query):
@@ -119,7 +120,7 @@ class SubstituteTraining:
                 "more, or lower num_seed_images."
             )
         known = images[: self.num_seed_images]
-        num_classes = victim(tf.constant(known[:1])).shape[-1]
+        num_classes = victim.check(known[: self.batch_size])
 
         def ask(asked: np.ndarray) -> np.ndarray:
             return check_labels(query(asked), len(asked), num_classes, name="labels of the query")

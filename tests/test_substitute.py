@@ -63,7 +63,7 @@ def test_equal_seeds_learn_equal_substitutes():
 def test_mistakes_are_explained():
     for field, value in (
         ("num_rounds", 0),
-        ("num_rounds", 21),
+        ("num_rounds", 13),
         ("num_seed_images", 2.5),
         ("epochs", "3"),
         ("batch_size", None),
@@ -98,7 +98,9 @@ def test_everything_else_is_checked_at_the_door():
         given = grey_images(20) if images is None else images
         SubstituteTraining(**QUICK)(own, lambda x: np.zeros((len(x), 1), int), given, **options)
 
+    sure = keras.Sequential([substitute(), keras.layers.Softmax()])
     for options, message in (
+        ({"model": sure}, "ends in a softmax"),
         ({"model": "D"}, "keras.Model from images to logits, received str"),
         ({"images": grey_images(20) * 255}, "Divide 8-bit images by 255"),
         ({"images": grey_images(20, (5, 5, 1))}, r"\(num_images, 4, 4, 1\)"),
