@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from defenses.saving import without_optimizer
 from experiments.reproducibility import environment_record, plain, stable_hash
+from results.files import naming
 
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
@@ -197,18 +198,19 @@ class ArtifactStore:
     def _write(
         self, folder: Path, recipe: Mapping[str, Any], save: Callable[[Path], object]
     ) -> None:
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
-        try:
-            save(temporary)
-            manifest = {
-                "recipe": plain(recipe),
-                "files": {path.name: file_hash(path) for path in sorted(temporary.iterdir())},
-                "environment": environment_record(),
-            }
-            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-            os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with naming(folder):
+            temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+            try:
+                save(temporary)
+                manifest = {
+                    "recipe": plain(recipe),
+                    "files": {path.name: file_hash(path) for path in sorted(temporary.iterdir())},
+                    "environment": environment_record(),
+                }
+                (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+                os.replace(temporary, folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
 
     def _verify(self, folder: Path) -> None:
         try:

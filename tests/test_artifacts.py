@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import threading
 
@@ -203,6 +204,21 @@ def test_loader_refuses_lambda_layers(tmp_path):
     keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x)]).save(path)
     with pytest.raises(ValueError, match="not a readable Keras model"):
         load_keras_model(path)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    store = ArtifactStore(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "savez", full)
+        with pytest.raises(OSError, match="No space left on device") as refused:
+            store.arrays("votes", RECIPE, Maker())
+    assert refused.value.filename == str(store.folder("votes", RECIPE))
+    assert [path.suffix for path in (tmp_path / "votes").iterdir()] == [".lock"]
+    np.testing.assert_array_equal(store.arrays("votes", RECIPE, Maker())["x"], np.arange(6.0))
 
 
 def test_hashes_do_not_depend_on_order_but_on_every_value():
