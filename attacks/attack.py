@@ -25,7 +25,7 @@ from attacks.job import (
     validated_job,
     warn_of_unattacked,
 )
-from validation import check_choice, check_flag, check_numbers
+from validation import check_choice, check_flag, check_number, check_numbers
 
 _CHANGE_TOLERANCE = 1e-6
 _SMALLEST_EPSILON = 1e-5
@@ -222,16 +222,23 @@ class Attack(abc.ABC):
         batch_size: int | None = None,
         progress: Callable[[int], None] | None = None,
         require_change: bool = True,
+        tolerated: float | None = None,
     ) -> dict[float | None, AttackResult]:
         """Returns the images of ``curve``, and which of them were not attacked.
 
-        The arguments are those of ``curve``.
+        The other arguments are those of ``curve``.
+
+        Args:
+            tolerated: Share of unattacked images up to which they are no error, in [0, 1]; ``None``
+                is that of ``attacks.job.tolerated_share``. Whoever passes more has to tell of them.
 
         Returns:
             A dict from epsilon to an ``AttackResult``.
         """
         budgets = self.checked(epsilons)
         check_flag("require_change", require_change)
+        if tolerated is not None:
+            check_number("tolerated", tolerated, at_least=0.0, at_most=1.0)
         victim = attacked_model(model)
         job = validated_job(
             images, labels, target_labels, seed, batch_size, progress, image_shape_of(model)
@@ -243,6 +250,9 @@ class Attack(abc.ABC):
             crafted = self._craft(victim, job, nonzero, reseed) if nonzero else {}
             crafted = {e: self._bounded(job, crafted[e], e) for e in nonzero}
             results = self._results(victim, job, crafted, reseed, require_change)
+        if require_change:
+            for epsilon, result in results.items():
+                result.check(self.name, epsilon, tolerated)
         job.report(len(job.images))
         return {e: results.get(e) or AttackResult.of_clean(job.images) for e in budgets}
 
@@ -337,7 +347,7 @@ class Attack(abc.ABC):
         Asks the model only where some image did not move.
 
         Raises:
-            AttackFailedError: If change is required and nothing can be concluded.
+            AttackFailedError: If change is required and no image moved that should have.
         """
         results = {}
         fooled: np.ndarray | None = None
@@ -358,8 +368,6 @@ class Attack(abc.ABC):
                 reseed(0)
                 unattacked = unmoved & ~self._follows_gradient(victim, job, unmoved)
             results[epsilon] = AttackResult(adversarial, unmoved, unattacked)
-            if require_change:
-                results[epsilon].check(self.name, epsilon)
         return results
 
     def _tolerance(self, epsilon: float | None) -> float:

@@ -97,8 +97,11 @@ class GradientAttack(Attack, abc.ABC):
         return starts
 
     def _tolerance(self, epsilon: float | None) -> float:
-        """Returns the distance up to which an image counts as unmoved, a share of the budget."""
-        return max(super()._tolerance(epsilon), _CHANGED_SHARE * (epsilon or 0.0))
+        """Returns the distance up to which an image counts as unmoved, a share of the budget.
+
+        Of no more than a budget of 1, as the range of the pixels ends what a longer one allows.
+        """
+        return max(super()._tolerance(epsilon), _CHANGED_SHARE * min(epsilon or 0.0, 1.0))
 
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
         """Raises if the model has no gradient; CleverHans would fail far from the cause.

@@ -55,7 +55,12 @@ class AttackFailedError(ValueError):
 
     @classmethod
     def too_many_unattacked(
-        cls, attack_name: str, epsilon: float | None, num_unattacked: int, num_images: int
+        cls,
+        attack_name: str,
+        epsilon: float | None,
+        num_unattacked: int,
+        num_images: int,
+        tolerated: float,
     ) -> AttackFailedError:
         """Returns the error for an attack that had no gradient on too many images.
 
@@ -64,11 +69,12 @@ class AttackFailedError(ValueError):
             epsilon: The budget of the attack.
             num_unattacked: Number of images that it did not move.
             num_images: Number of all images.
+            tolerated: The share of them that would be no error.
         """
         return cls(
             f"{attack_name} at epsilon {epsilon} expected to move every image that is not yet "
             f"adversarial, and left {num_unattacked} of {num_images} where it started, more than "
-            f"the {tolerated_share(num_images):.1%} that chance explains. {_CAUSES}"
+            f"the {tolerated:.1%} that are tolerated. {_CAUSES}"
         )
 
     @classmethod
@@ -169,11 +175,18 @@ class AttackResult:
         for field in dataclasses.fields(self):
             getattr(self, field.name)[rows] = getattr(result, field.name)[: len(rows)]
 
-    def check(self, attack_name: str, epsilon: float | None) -> None:
-        """Raises an AttackFailedError if too many of the images were not attacked."""
+    def check(self, attack_name: str, epsilon: float | None, tolerated: float | None) -> None:
+        """Raises an AttackFailedError if too many of the images were not attacked.
+
+        Args:
+            attack_name: Name of the attack, for the message.
+            epsilon: The budget, for the message.
+            tolerated: The share that is not too many, or ``None`` for that of ``tolerated_share``.
+        """
         count, total = int(self.unattacked.sum()), len(self.unattacked)
-        if count > tolerated_share(total) * total:
-            raise AttackFailedError.too_many_unattacked(attack_name, epsilon, count, total)
+        share = tolerated_share(total) if tolerated is None else tolerated
+        if count > share * total:
+            raise AttackFailedError.too_many_unattacked(attack_name, epsilon, count, total, share)
 
 
 def tolerated_share(num_images: int) -> float:

@@ -97,6 +97,7 @@ def attack_random_member(
     num_members: int | None = None,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
+    tolerated: float | None = None,
 ) -> tuple[Sets, np.ndarray, Masks]:
     """Makes each adversarial image on one member of an ensemble, drawn at random.
 
@@ -121,6 +122,7 @@ def attack_random_member(
         num_members: Size of the pool; required if ``models`` is a function.
         batch_size: Images per batch, 128 by default.
         progress: Called with the number of images done so far, up to ``num_images``.
+        tolerated: As of ``Attack.run``.
 
     Returns:
         A dict from epsilon to adversarial images, float32 in [0, 1]; the int64 array
@@ -144,7 +146,7 @@ def attack_random_member(
         models = _checked_models(models, "member")
         count = len(models)
     members = draw_members(len(job.images), count, seed)
-    crafted, unattacked = _attack_members(attack, models, members, job, epsilons)
+    crafted, unattacked = _attack_members(attack, models, members, job, epsilons, tolerated)
     return crafted, members, unattacked
 
 
@@ -185,6 +187,7 @@ def attack_mixed(
     *,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
+    tolerated: float | None = None,
 ) -> tuple[Sets, np.ndarray, Masks]:
     """Attacks half of the images on the target and transfers the rest from substitutes.
 
@@ -211,7 +214,7 @@ def attack_mixed(
     job = validated_job(images, labels, None, seed, batch_size, progress)
     models = [target, *_checked_models(substitutes, "substitute")]
     members = mixed_members(len(job.images), len(models) - 1, seed)
-    crafted, unattacked = _attack_members(attack, models, members, job, epsilons)
+    crafted, unattacked = _attack_members(attack, models, members, job, epsilons, tolerated)
     return crafted, members, unattacked
 
 
@@ -232,6 +235,7 @@ def _attack_members(
     members: np.ndarray,
     job: Job,
     epsilons: Iterable[float | None],
+    tolerated: float | None,
 ) -> tuple[Sets, Masks]:
     """Returns each image attacked on its member; every member attacks its own images only."""
     if not isinstance(attack, Attack):
@@ -254,6 +258,7 @@ def _attack_members(
             batch_size=batch_size,
             progress=_shifted(job.progress, num_done, len(rows)),
             require_change=len(rows) >= _FEW_IMAGES,
+            tolerated=1.0,
         )
         for epsilon, result in results.items():
             merged[epsilon].put(rows, result)
@@ -265,7 +270,7 @@ def _attack_members(
         unchanged = np.array_equal(result.adversarial_images[others], job.images[others])
         if unchanged and (result.unmoved.any() or others.all()):
             raise AttackFailedError.nothing_changed(attack.name, epsilon, len(job.images))
-        result.check(attack.name, epsilon)
+        result.check(attack.name, epsilon, tolerated)
     warn_of_unattacked(attack.name, merged, stacklevel=3)
     return (
         {epsilon: result.adversarial_images for epsilon, result in merged.items()},

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from attacks.attack import Attack
+from attacks.job import tolerated_share
 from attacks.registry import get_attack
 from attacks.threat_models import ThreatModel, attack_mixed, attack_random_member
 from defenses.defended_classifier import DefendedClassifier
@@ -31,8 +32,8 @@ SURROGATES = {"argmin": False, "softmin": True}
 """How an adaptive attacker treats a purifier's choice among candidates -> whether as a mixture."""
 _MEASURED = tuple(threat for threat in ThreatModel if threat != ThreatModel.SCORE)
 """The threat models that sets are made under; attacks by scores alone do not exist yet."""
-UNMOVED = "unmoved"
-"""The flag of a row that was measured on a set of which some images were not attacked."""
+UNMOVED, UNRELIABLE = "unmoved", "unreliable"
+"""The flags of a row that was measured on a set of which some, or many, were not attacked."""
 Epsilons = list[float | None]
 Crafted = dict[float | None, np.ndarray]
 Masks = dict[float | None, np.ndarray]
@@ -191,11 +192,15 @@ class AttackedSets:
         """The flags of rows that are measured on the images of a scenario.
 
         ``UNMOVED`` if the attack left some images where it started though they were not
-        adversarial, as it had no gradient there; see ``attacks.job.AttackResult``. Of a set that
-        was stored without this knowledge nothing is said.
+        adversarial, as it had no gradient there; ``UNRELIABLE`` too if these are more than
+        ``attacks.job.tolerated_share``. Of a set that was stored without this knowledge nothing is
+        said.
         """
         unattacked = self._set(scenario)[1]
-        return (UNMOVED,) if unattacked is not None and unattacked.any() else ()
+        if unattacked is None or not unattacked.any():
+            return ()
+        many = unattacked.mean() > tolerated_share(len(unattacked))
+        return (UNMOVED, UNRELIABLE) if many else (UNMOVED,)
 
     @functools.lru_cache(maxsize=4)  # noqa: B019  one object lives as long as a run
     def _set(self, scenario: Scenario) -> tuple[np.ndarray, np.ndarray | None]:
@@ -331,6 +336,8 @@ class AttackedSets:
                     "seed": seed,
                     "batch_size": BATCH_SIZE,
                     "progress": lambda done: bar.update(done - bar.n),
+                    # A long run does not end for them: their rows are flagged.
+                    "tolerated": 1.0,
                 }
                 made, unattacked = craft(attack, epsilons, options)
             return {

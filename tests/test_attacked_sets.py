@@ -210,23 +210,27 @@ def test_a_search_without_a_budget_serves_the_whole_axis(later, makes_nothing):
 
 
 @pytest.mark.parametrize("threat", ["oblivious", "mixed"])
-def test_a_set_keeps_which_images_were_not_attacked(later, threat, monkeypatch):
+@pytest.mark.parametrize(
+    ("share", "flags"), [(0.02, ("unmoved",)), (0.5, ("unmoved", "unreliable"))]
+)
+def test_a_set_keeps_which_images_were_not_attacked(later, threat, share, flags, monkeypatch):
     run = Attack.run
 
-    def with_one_unattacked(self, *arguments, **options):
+    def partly_unattacked(self, *arguments, **options):
         found = run(self, *arguments, **options)
         for result in found.values():
-            result.unattacked[0] = True
+            result.unattacked[: int(np.ceil(share * len(result.unattacked)))] = True
         return found
 
-    monkeypatch.setattr(Attack, "run", with_one_unattacked)
-    scenario = dataclasses.replace(oblivious("fgsm", 0.23, "wide_resnet"), threat=threat)
+    monkeypatch.setattr(Attack, "run", partly_unattacked)
+    epsilon = 0.23 + share / 100
+    scenario = dataclasses.replace(oblivious("fgsm", epsilon, "wide_resnet"), threat=threat)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnattackedImagesWarning)
-        assert later.sets.flags(scenario) == ("unmoved",)
+        assert later.sets.flags(scenario) == flags
     monkeypatch.undo()
     again = Study(later.profile, later.models, later.rows)
-    assert again.sets.flags(scenario) == ("unmoved",)
+    assert again.sets.flags(scenario) == flags
     assert later.sets.flags(oblivious("fgsm", 0.1, "A")) == later.sets.flags(Scenario()) == ()
 
 

@@ -143,8 +143,12 @@ def test_the_margin_is_two_standard_deviations(num_dark, refused):
     else:
         with pytest.warns(UnattackedImagesWarning, match="10 at epsilon"):
             FGSM()(model, images, labels, 0.1)
-    (result,) = FGSM().run(model, images, labels, [0.1], require_change=False).values()
+    (result,) = FGSM().run(model, images, labels, [0.1], tolerated=0.11).values()
     np.testing.assert_array_equal(result.unattacked, dark)
+    with pytest.raises(AttackFailedError, match=r"more than the 9\.0% that are tolerated"):
+        FGSM().run(model, images, labels, [0.1], tolerated=0.09)
+    with pytest.raises(ValueError, match="tolerated to be a finite number of at least 0"):
+        FGSM().run(model, images, labels, [0.1], tolerated=9)
 
 
 @pytest.mark.parametrize("name", attack_names())
