@@ -14,7 +14,7 @@ from results.pictures import load_pictures, picture_grid, pictures_path
 from results.sheet import Point, Sheet, fill
 from results.store import RowStore
 from results.style import add_legend, new_figure, save_figure, style_context
-from validation import check_choice
+from validation import check_choice, check_integer
 
 
 def draw_exhibit(
@@ -59,7 +59,7 @@ def figure_path(
     root: str | Path, profile: str, exhibit_id: str, dataset: str, seed: int = 0
 ) -> Path:
     """``<root>/figures/<profile>/<id>_<dataset>.png``, with ``_seed<n>`` behind any seed but 0."""
-    repetition = f"_seed{seed}" if seed else ""
+    repetition = f"_seed{seed}" if check_integer("seed", seed) else ""
     return Path(root, "figures", profile, f"{exhibit_id}_{dataset}{repetition}.png")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from results.exhibit import Derived, Line
 from results.sheet import Point, Sheet, SheetLine, SheetPanel
+from validation import check_choice
 
 NOTHING = "–"
 
@@ -47,15 +48,16 @@ def markdown_table(
     """A Markdown table, its columns after the first to the ``"right"`` or ``"left"``.
 
     Raises:
-        ValueError: If a line has another number of cells.
+        ValueError: If a line has another number of cells, or ``align`` is another word.
     """
+    check_choice("align", align, ("left", "right"))
     rule = " --: |" if align == "right" else " :-- |"
     lines = ["| " + " | ".join(header) + " |", "| :-- |" + rule * (len(header) - 1)]
     for cells in body:
         if len(cells) != len(header):
             raise ValueError(
                 f"Expected {len(header)} cells for the columns {list(header)}, received "
-                f"{list(cells)}."
+                f"{list(cells)}. Give each column its cell."
             )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
@@ -103,8 +105,8 @@ def update_between_markers(text: str, name: str, table: str) -> str:
     if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
         known = re.findall(r"<!-- table:(\S+) -->", text)
         raise ValueError(
-            f"Expected the markers {start!r} and {end!r} once each and in this order. "
-            f"Tables marked in the text: {known}."
+            f"Expected the markers {start!r} and {end!r} once each and in this order, received a "
+            f"text with tables marked {known}. Write both markers where the table is to stand."
         )
     before, rest = text.split(start)
     after = rest.split(end)[1]

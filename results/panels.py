@@ -21,6 +21,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from results.exhibit import PALETTE, Bars, Curves, Dots, Line, Look, Mark, Scatter, alternatives
 from results.sheet import Point, Sheet, SheetLine, SheetPanel
 from results.style import GREY, cycle_look
+from validation import check_number
 
 _Style = dict[str, Any]
 _PERCENT_LIMITS = (-2, 102)
@@ -210,6 +211,9 @@ def _curve(
 def _mark(axes: Axes, mark: Mark) -> Artist:
     """A printed value: a star, a dashed level, or a dotted place."""
     line: _Style = {"color": GREY, "linewidth": 1.1, "zorder": 1.8, "gid": "printed"}
+    for place in (mark.x, mark.y):
+        if place is not None:
+            check_number(f"each place of the mark {mark.label!r}", place)
     if mark.x is not None and mark.y is not None:
         star = {"label": mark.label, "markersize": 12, "markerfacecolor": GREY}
         return _symbols(axes, [(mark.x, mark.y)], "*", **star)
@@ -217,7 +221,9 @@ def _mark(axes: Axes, mark: Mark) -> Artist:
         return axes.axhline(mark.y, linestyle=(0, (6, 2)), label=mark.label, **line)
     if mark.x is not None:
         return axes.axvline(mark.x, linestyle=(0, (1, 1.5)), label=mark.label, **line)
-    raise ValueError(f"Expected the mark {mark.label!r} to have an x or a y, received neither.")
+    raise ValueError(
+        f"Expected the mark {mark.label!r} to have an x or a y, received neither. Give one."
+    )
 
 
 # -- bars -----------------------------------------------------------------------------------------

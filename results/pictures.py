@@ -23,7 +23,9 @@ from matplotlib.figure import Figure
 
 from results.exhibit import PALETTE
 from results.files import write_atomically
+from results.row import THREAT_MODELS
 from results.style import GREY, new_figure, set_layout, style_context, widen
+from validation import check_choice
 
 #: Inches of a picture with its gap, of a line of words under it, and of the labels of the rows.
 _PICTURE, _WORD, _LABELS = 0.86, 0.14, 0.95
@@ -73,7 +75,7 @@ class PictureRow:
         if images.ndim != 4 or 0 in images.shape or images.shape[-1] not in (1, 3):
             raise ValueError(
                 f"Expected the images of {self.label!r} as (columns, height, width, 1 or 3), "
-                f"received {images.shape}."
+                f"received {images.shape}. Add or move the axis."
             )
         if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
             raise ValueError(
@@ -86,7 +88,7 @@ class PictureRow:
             if len(given) != len(images):
                 raise ValueError(
                     f"Expected {name} of {self.label!r} for each of {len(images)} images, received "
-                    f"{len(given)}."
+                    f"{len(given)}. Pass one for each, or none."
                 )
             object.__setattr__(self, name, given)
 
@@ -96,7 +98,8 @@ class PictureGrid:
     """Rows of pictures, and what the attacker knew (a threat model, or ``"none"``).
 
     Raises:
-        ValueError: If there are no rows, or their images differ in shape.
+        ValueError: If there are no rows, their images differ in shape, or the threat model is
+            unknown.
     """
 
     rows: tuple[PictureRow, ...]
@@ -106,8 +109,10 @@ class PictureGrid:
         shapes = {row.images.shape[1:] for row in self.rows}
         if len(shapes) != 1:
             raise ValueError(
-                f"Expected rows of images of one shape, received the shapes {sorted(shapes)}."
+                f"Expected rows of images of one shape, received the shapes {sorted(shapes)}. Pass "
+                "at least one row, all of one data set."
             )
+        check_choice("the threat model of pictures", self.threat_model, THREAT_MODELS)
 
     @property
     def num_columns(self) -> int:
@@ -129,7 +134,9 @@ def save_pictures(path: str | Path, rows: Sequence[PictureRow], *, threat_model:
     """
     path = Path(path)
     if path.suffix != ".npz":
-        raise ValueError(f"Expected a path ending in .npz, received {str(path)!r}.")
+        raise ValueError(
+            f"Expected a path ending in .npz, received {str(path)!r}. Give it that ending."
+        )
     grid = PictureGrid(tuple(rows), threat_model)
 
     def padded(parts: list[Any], empty: object, dtype: type) -> np.ndarray:
@@ -201,7 +208,15 @@ def amplify(perturbation: np.ndarray) -> tuple[np.ndarray, float]:
     Returns:
         Images in [0, 1] and the factor, the same for all of them so that they can be compared;
         1 if there is no perturbation.
+
+    Raises:
+        ValueError: If it is empty or not finite.
     """
+    if not np.size(perturbation) or not np.isfinite(perturbation).all():
+        raise ValueError(
+            f"Expected a finite perturbation, received one of shape {np.shape(perturbation)} with "
+            "other values or none. Subtract the clean images from the attacked ones."
+        )
     peak = float(np.abs(perturbation).max())
     factor = 0.5 / peak if peak > 0 else 1.0
     return np.clip(0.5 + factor * perturbation, 0, 1), factor

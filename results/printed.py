@@ -12,13 +12,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from validation import check_integer
+
+_MOST_DIGITS = 15
+"""As many decimals as a float holds."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @functools.cache
 def _tables() -> list[dict[str, Any]]:
     path = Path(__file__).with_name("paper_values.json")
-    return json.loads(path.read_text(encoding="utf-8"))["tables"]
+    text = path.read_text(encoding="utf-8")
+    try:
+        return json.loads(text, parse_constant=_no_number)["tables"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected JSON with the printed tables under 'tables', received another file "
+            f"({error}). Restore it from version control."
+        ) from error
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no printed number")
 
 
 def printed_table(table_id: str) -> dict[str, Any]:
@@ -27,7 +42,9 @@ def printed_table(table_id: str) -> dict[str, Any]:
         if table["id"] == table_id:
             return table
     known = sorted({table["id"] for table in _tables() if table["id"] != "text"})
-    raise ValueError(f"No printed table {table_id!r}. Known tables: {known}.")
+    raise ValueError(
+        f"Expected a printed table, received {table_id!r}. Choose among the known tables: {known}."
+    )
 
 
 def printed_rows(table_id: str) -> list[dict[str, Any]]:
@@ -62,6 +79,8 @@ def printed_values(
         digits: Writes numbers with so many decimals, as JSON loses the zeros at their end; None
             leaves them numbers.
     """
+    if digits is not None:
+        check_integer("digits", digits, at_most=_MOST_DIGITS)
     found: dict[tuple[str, str], float | str] = {}
     for line, beginning in lines.items():
         first = (beginning,) if isinstance(beginning, str) else tuple(beginning)
@@ -78,8 +97,8 @@ def printed_values(
 def _no_cell(table_id: str, what: str) -> ValueError:
     table = printed_table(table_id)
     return ValueError(
-        f"No {what} in the printed table {table_id!r}. It has the columns {table['columns']} and "
-        f"the rows {[tuple(cells[:2]) for cells in table['rows']]}."
+        f"Expected what the printed table {table_id!r} has, received a {what}. Choose among the "
+        f"columns {table['columns']} and the rows {[tuple(c[:2]) for c in table['rows']]}."
     )
 
 
@@ -92,8 +111,8 @@ def text_words(paper: str, where: str, quantity: str) -> str:
     known = {(row[0], row[1]): str(row[2]) for table in tables for row in table["rows"]}
     if (where, quantity) not in known:
         raise ValueError(
-            f"No printed number for {where}: {quantity!r} in publication {paper!r}. Known: "
-            f"{[': '.join(names) for names in known]}."
+            f"Expected a printed number, received {where}: {quantity!r} of publication {paper!r}. "
+            f"Choose among the known: {[': '.join(names) for names in known]}."
         )
     return known[where, quantity]
 
@@ -103,5 +122,8 @@ def text_value(paper: str, where: str, quantity: str) -> float:
     words = text_words(paper, where, quantity)
     match = _NUMBER.search(words)
     if match is None:
-        raise ValueError(f"Expected a number for {where}: {quantity!r}, received {words!r}.")
+        raise ValueError(
+            f"Expected a number for {where}: {quantity!r}, received {words!r}. Read it with "
+            "text_words."
+        )
     return float(match.group())

@@ -37,6 +37,11 @@ class Point:
     members: Mapping[str, float] = dataclasses.field(default_factory=dict)
     images: int | None = None
 
+    def __post_init__(self) -> None:
+        low = check_number("the lower end of a point", self.low)
+        value = check_number("the value of a point", self.value, at_least=low)
+        check_number("the upper end of a point", self.high, at_least=value)
+
     @property
     def half_width(self) -> float:
         """Half the length of the interval."""

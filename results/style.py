@@ -22,6 +22,7 @@ from PIL import Image
 
 from results.exhibit import PALETTE, Look
 from results.files import write_atomically
+from validation import check_choice
 
 GREY = "#595959"
 DPI = 150
@@ -135,8 +136,7 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
     Raises:
         ValueError: For another format.
     """
-    if file_format not in ("png", "pdf"):
-        raise ValueError(f"Expected the format 'png' or 'pdf', received {file_format!r}.")
+    check_choice("the format of a figure", file_format, ("png", "pdf"))
     # Neither time stamp nor program name.
     names = ("Software",) if file_format == "png" else ("CreationDate", "Creator", "Producer")
     buffer = io.BytesIO()

@@ -24,7 +24,7 @@ def test_numbers_of_a_table():
     assert printed_table("003.T5.1a")["benign_accuracy"] == 94.03
     with pytest.raises(ValueError, match=r"row 'L1', .*'Cyc_4'"):
         table_value("003.T4.1", "L1", "Cyc_4")
-    with pytest.raises(ValueError, match=r"Known tables: .*'004\.T3'"):
+    with pytest.raises(ValueError, match=r"known tables: .*'004\.T3'"):
         printed_table("004.T33")
 
 

@@ -81,7 +81,7 @@ def test_equal_figures_give_equal_bytes(file_format):
 
 
 def test_other_formats_are_refused():
-    with pytest.raises(ValueError, match="'png' or 'pdf', received 'svg'"):
+    with pytest.raises(ValueError, match="one of png, pdf, received 'svg'"):
         figure_bytes(figure(), "svg")
 
 
