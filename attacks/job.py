@@ -49,8 +49,9 @@ class AttackFailedError(ValueError):
             num_images: Number of images that were not adversarial before the attack.
         """
         return cls(
-            f"{attack_name} at epsilon {epsilon} expected to change at least one of the "
-            f"{num_images} images that were not yet adversarial, and changed none. {_CAUSES}"
+            f"Expected {attack_name} at epsilon {epsilon} to change at least one of the "
+            f"{num_images} images that are not yet adversarial, received a result that changed "
+            f"none. {_CAUSES}"
         )
 
     @classmethod
@@ -72,8 +73,8 @@ class AttackFailedError(ValueError):
             tolerated: The share of them that would be no error.
         """
         return cls(
-            f"{attack_name} at epsilon {epsilon} expected to move every image that is not yet "
-            f"adversarial, and left {num_unattacked} of {num_images} where it started, more than "
+            f"Expected {attack_name} at epsilon {epsilon} to move every image that is not yet "
+            f"adversarial, received {num_unattacked} of {num_images} where it started, more than "
             f"the {tolerated:.1%} that are tolerated. {_CAUSES}"
         )
 
@@ -86,7 +87,7 @@ class AttackFailedError(ValueError):
             detail: What the attack received instead of a gradient.
         """
         return cls(
-            f"{attack_name} expected a gradient of the logits with respect to the images, "
+            f"Expected for {attack_name} a gradient of the logits with respect to the images, "
             f"received {detail}. A step of the model does not differentiate (JPEG, rounding, "
             "argmax, NumPy code) or its output is constant. Attack a non-differentiable purifier "
             "with BPDA, or attack the classifier alone."
@@ -96,8 +97,9 @@ class AttackFailedError(ValueError):
     def not_finite(cls, attack_name: str) -> AttackFailedError:
         """Returns the error for a gradient or a result that is NaN or infinite."""
         return cls(
-            f"{attack_name} expected finite gradients, received NaN or infinity. Look in the model "
-            "for a division by zero, a logarithm or square root of zero, or weights that are NaN."
+            f"Expected for {attack_name} finite gradients, received NaN or infinity. Look in the "
+            "model for a division by zero, a logarithm or square root of zero, or weights that are "
+            "NaN."
         )
 
 

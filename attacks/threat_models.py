@@ -16,11 +16,11 @@ from attacks.job import (
     validated_job,
     warn_of_unattacked,
 )
-from validation import check_integer
+from validation import check_choice, check_integer
 
 # A member that attacks fewer images than this may rightly leave all of them unchanged.
 _FEW_IMAGES = 20
-_MOST_MEMBERS = 1_000_000
+_MOST_MEMBERS, _MOST_IMAGES = 1_000_000, 10_000_000
 Sets = dict[float | None, np.ndarray]
 Masks = dict[float | None, np.ndarray]
 
@@ -55,6 +55,11 @@ class ThreatModel(enum.StrEnum):
     SCORE = "score"
     """No weights and no gradients: only the outputs of the defended classifier."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        """Refuses an unknown name with the known ones."""
+        check_choice("the threat model", value, list(cls))
+
     @property
     def knowledge(self) -> str:
         """One sentence on what the attacker knows."""
@@ -80,7 +85,7 @@ def draw_members(num_images: int, num_members: int, seed: int) -> np.ndarray:
     Raises:
         ValueError: If there is no member, or a number is no integer.
     """
-    num_images = check_integer("num_images", num_images, at_least=1)
+    num_images = check_integer("num_images", num_images, at_least=1, at_most=_MOST_IMAGES)
     num_members = check_integer("num_members", num_members, at_least=1, at_most=_MOST_MEMBERS)
     seed = check_integer("seed", seed)
     return np.random.default_rng(seed).integers(num_members, size=num_images)
@@ -165,7 +170,7 @@ def mixed_members(num_images: int, num_substitutes: int, seed: int) -> np.ndarra
     Raises:
         ValueError: If there is no substitute, or a number is no integer.
     """
-    num_images = check_integer("num_images", num_images, at_least=1)
+    num_images = check_integer("num_images", num_images, at_least=1, at_most=_MOST_IMAGES)
     num_substitutes = check_integer("num_substitutes", num_substitutes, at_least=1, such_as=3)
     seed = check_integer("seed", seed)
     order = np.random.default_rng(seed).permutation(num_images)

@@ -95,3 +95,5 @@ def test_every_threat_model_says_what_the_attacker_knows():
     ]
     assert len({model.knowledge for model in ThreatModel}) == len(ThreatModel)
     assert ThreatModel("framework") is ThreatModel.FRAMEWORK
+    with pytest.raises(ValueError, match=r"one of oblivious, transfer, .* received 'white-box'"):
+        ThreatModel("white-box")
