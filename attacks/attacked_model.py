@@ -114,11 +114,21 @@ def attacked_model(model: keras.Model) -> AttackedModel:
 
 
 def image_shape_of(model: keras.Model) -> tuple[int | None, ...] | None:
-    """Returns the ``(height, width, channels)`` that a model takes; ``None`` if it does not say."""
+    """Returns the ``(height, width, channels)`` that a model takes; ``None`` if it does not say.
+
+    Raises:
+        ValueError: If it takes anything but one batch of images.
+    """
     shape = getattr(model, "input_shape", None)
-    if isinstance(shape, tuple) and len(shape) == 4:
-        return shape[1:]
-    return getattr(model, "image_shape", None)
+    if shape is None:
+        return getattr(model, "image_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        raise ValueError(
+            "Expected a model of one input (batch, height, width, channels), received one that "
+            f"takes {shape}. Put a keras.layers.Flatten or Reshape before it, or a model that "
+            "fills in its other inputs."
+        )
+    return shape[1:]
 
 
 def padded_batches(num_images: int, batch_size: int) -> Iterator[tuple[int, int, np.ndarray]]:

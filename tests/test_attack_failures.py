@@ -305,6 +305,16 @@ def test_what_is_no_classifier_is_refused(function, message):
         FGSM()(subclassed(function), grey_images(2), np.array([0, 1]), 0.1)
 
 
+def test_a_model_of_other_inputs_is_refused():
+    pixels, more = keras.Input((16,)), keras.Input((4, 4, 1))
+    flat = keras.Model(pixels, keras.layers.Dense(3)(pixels))
+    joined = keras.layers.Concatenate()([pixels, keras.layers.Flatten()(more)])
+    several = keras.Model([pixels, more], keras.layers.Dense(3)(joined))
+    for model in (flat, several):
+        with pytest.raises(ValueError, match=r"one input \(batch, .* takes .*\(None, 16\)"):
+            FGSM()(model, grey_images(2), np.array([0, 1]), 0.1)
+
+
 def test_one_image_does_not_vouch_for_the_logits():
     """A single row of scaled probabilities could be logits; the next call sees several."""
     model = subclassed(lambda logits: 7.0 * keras.ops.softmax(logits))
