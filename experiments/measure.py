@@ -20,12 +20,14 @@ from experiments.outcomes import Outcome, OutcomeStore, worst
 from experiments.training import TrainedModels
 from results.exhibit import Grid
 from results.pictures import pictures_path
-from results.row import Row
+from results.row import DISTANCES, Row
 from results.store import RowStore
+from validation import check_choice
 
 Key = TypeVar("Key", bound=Hashable)
 Value = float | Outcome
 CLEAN = Scenario()
+_ALWAYS_FINITE = (*DISTANCES, "seconds", "seconds_floor")
 NOT_ATTACKED = "framework_transfer"
 """The threat model of a decider behind a purifier through which another one was attacked."""
 
@@ -82,20 +84,31 @@ class Study:
         if isinstance(epsilons, Mapping):
             epsilons = epsilons.get(self.dataset, epsilons.get("", ()))
         if isinstance(epsilons, str):
-            if epsilons not in self.profile.budgets:
-                known = ", ".join(self.profile.budgets)
-                raise ValueError(
-                    f"Profile {self.profile.name!r} has no set of budgets {epsilons!r}. Known: "
-                    f"{known}."
-                )
-            epsilons = self.profile.budgets[epsilons]
+            of_profile = f"a set of budgets of profile {self.profile.name}"
+            epsilons = self.profile.budgets[
+                check_choice(of_profile, epsilons, self.profile.budgets)
+            ]
         numbers = isinstance(epsilons, tuple) and all(isinstance(e, int | float) for e in epsilons)
         if not numbers or not epsilons or not all(0 <= e <= 1 for e in epsilons):
             raise ValueError(
                 f"Expected budgets of {attack} on {self.dataset} as a tuple of numbers in [0, 1], "
-                f"at least one, received {epsilons!r}."
+                f"at least one, received {epsilons!r}. Pass, say, (0.1, 0.2), or the name of a set."
             )
         return tuple(dict.fromkeys(epsilons))
+
+    def budget(self, epsilon: Any, attack: str) -> float:
+        """The only budget of an attack, asked for as in ``budgets``.
+
+        Raises:
+            ValueError: As ``budgets``, and if there are several.
+        """
+        found = self.budgets(epsilon, attack)
+        if len(found) != 1:
+            raise ValueError(
+                f"Expected one budget of {attack} on {self.dataset}, received {found}. Pass one, "
+                "or one for each data set."
+            )
+        return found[0]
 
     # -- rows -----------------------------------------------------------------------------------
 
@@ -155,6 +168,9 @@ class Study:
             measure: Returns a number or an outcome for each name.
             facing: The set that all of them are measured on, or the sets of each name; their flags
                 go into the rows.
+
+        Raises:
+            ValueError: If one was not measured, or is not finite where it has to be.
         """
         if self.dry_run:
             self.planned += wanted.values()
@@ -166,6 +182,12 @@ class Study:
         start = time.perf_counter()
         measured = measure()
         seconds = round((time.perf_counter() - start) / len(wanted), 3)
+        lacking = [name for name in missing if name not in measured]
+        if lacking:
+            raise ValueError(
+                f"Expected a number of {lacking} on {self.dataset}, received those of "
+                f"{list(measured)}. Ask for what is measured."
+            )
         faced = {n: (facing,) if isinstance(facing, Scenario) else facing[n] for n in missing}
         flags = {
             name: tuple(flag for scenario in faced[name] for flag in self.sets.flags(scenario))
@@ -184,7 +206,7 @@ def _filled(row: Row, value: Value, seconds: float, flags: tuple[str, ...]) -> R
         return dataclasses.replace(
             row, value=value.accuracy, correct=correct, total=total, flags=flags, seconds=seconds
         )
-    if np.isnan(value):
+    if np.isnan(value) and row.metric not in _ALWAYS_FINITE:
         # A share of nothing, such as the recovery rate where no voter errs.
         return dataclasses.replace(row, flags=("undefined", *flags), seconds=seconds)
     return dataclasses.replace(row, value=float(value), flags=flags, seconds=seconds)

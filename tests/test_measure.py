@@ -259,12 +259,18 @@ def test_budgets_are_numbers_a_name_or_either_by_data_set(puvae):
     for wrong in ({"cifar10": (0.1,)}, (), (-0.1,), (2.0,), (float("nan"),), 0.1, ("0.1",)):
         with pytest.raises(ValueError, match=r"budgets of fgsm on digits .*numbers in \[0, 1\]"):
             study.budgets(wrong, "fgsm")
+    assert study.budget((0.2,), "fgsm") == study.budget((0.2, 0.2), "fgsm") == 0.2
+    with pytest.raises(ValueError, match=r"one budget of fgsm on digits, received \(0\.2, 0\.3\)"):
+        study.budget((0.2, 0.3), "fgsm")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epsilons": "axes"}, r"'tiny' has no set of budgets 'axes'. Known: axis, voting"),
+        (
+            {"epsilons": "axes"},
+            r"budgets of profile tiny to be one of axis, voting, received 'axes'",
+        ),
         ({"attacks": ("gust",)}, r"Unknown attack 'gust'. Known: fgsm, pgd, carlini_wagner"),
         (
             {"deciders": ("jury",)},
@@ -332,6 +338,22 @@ def test_a_row_that_is_there_is_kept_when_its_group_is_measured_again(empty):
     empty.ensure(wanted, lambda: {"l1": 7.0, "l2": 2.0})
     empty.ensure(wanted, lambda: pytest.fail("measured again"))
     assert {row.metric: row.value for row in empty.rows.read()} == {"l1": 1.0, "l2": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        ({"l1": 1.0}, r"a number of \['l2'\] on digits, received those of \['l1'\]"),
+        ({"l1": 1.0, "l2": float("nan")}, "value of a row to be a finite number"),
+        ({"l1": float("inf"), "l2": 1.0}, "value of a row to be a finite number"),
+        ({"l1": -1.0, "l2": 1.0}, "value of a row to be a finite number of at least 0"),
+    ],
+)
+def test_what_is_no_measurement_is_no_row(empty, measured, message):
+    wanted = {name: empty.row(Scenario(), {}, defense="none", metric=name) for name in ("l1", "l2")}
+    with pytest.raises(ValueError, match=message):
+        empty.ensure(wanted, lambda: measured)
+    assert not empty.rows.has_any() and not empty.measured
 
 
 def test_a_row_on_images_that_were_not_attacked_is_flagged(empty, monkeypatch):

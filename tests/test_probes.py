@@ -129,6 +129,29 @@ def test_seconds_need_a_classifier_of_the_plan(later):
         probes.run(later, "009.T1", Probe("seconds", settings))
 
 
+@pytest.mark.parametrize(
+    ("probe", "settings", "message"),
+    [
+        ("clean_distances", {"norms": ("l3",)}, "each distance to be one of l2, l1, received 'l3'"),
+        ("voting", {"metrics": ("recovery",)}, "each statistic of a pool to be one of recovery_r"),
+        ("seconds", {"images": 0}, "images of a timed batch to be an integer of at least 1"),
+        ("accuracy_against_time", {"images": 8.5}, "images of a timed batch to be an integer"),
+        ("example_images", {"epsilon": float("nan")}, "epsilon of example images to be a finite"),
+    ],
+)
+def test_settings_of_a_probe_are_checked(later, tmp_path, monkeypatch, probe, settings, message):
+    monkeypatch.setattr(later, "picture_path", lambda exhibit: tmp_path / "absent.npz")
+    usual = {
+        "clean_distances": {"purifiers": ("sfl_vae",)},
+        "voting": {"attack": "fgsm", "target": "A", "purifier": "sfl_vae"},
+        "seconds": {"targets": ("A",)},
+        "accuracy_against_time": {"targets": ("A",), "attacks": ("fgsm",), "epsilon": (0.1,)},
+        "example_images": {"purifier": "sfl_vae", "target": "A", "attack": "fgsm"},
+    }
+    with pytest.raises(ValueError, match=message):
+        probes.run(later, "009.F1", Probe(probe, {**usual[probe], **settings}))
+
+
 # -- distances ------------------------------------------------------------------------------------
 
 

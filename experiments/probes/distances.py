@@ -10,6 +10,7 @@ import numpy as np
 from defenses.sfl_vae import SFLVAE
 from experiments.attacked_sets import Scenario, oblivious
 from experiments.measure import Study
+from validation import check_choice
 
 ORDERS = {"l2": 2, "l1": 1}
 
@@ -124,6 +125,8 @@ def weight_sweep(study: Study, exhibit: str, *, purifier: str, weight: str) -> N
 
 
 def _metrics(norms: Sequence[str], paired: Sequence[str] = ()) -> list[str]:
+    for norm in (*norms, *paired):
+        check_choice("each distance", norm, ORDERS)
     found = [metric for norm in norms for metric in (norm, f"{norm}_standard_error")]
     return found + [f"{norm}_gain_standard_error" for norm in paired]
 

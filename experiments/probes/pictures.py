@@ -16,6 +16,7 @@ from experiments.inference import classifier_labels
 from experiments.measure import Study
 from experiments.outcomes import Outcome
 from results.pictures import PictureRow, amplify, save_pictures
+from validation import check_number
 
 WEIGHTS = (("reconstruction", "RC"), ("kl", "KL"), ("cross_entropy", "CE"))
 """The weights of PuVAE's losses as rows and the paper call them; arguments end in ``_weight``."""
@@ -41,6 +42,7 @@ def example_images(
     who = defended(study.plan, purifier, target)
     if study.dry_run or path.is_file() or who is None:
         return
+    epsilon = check_number("epsilon of example images", epsilon, at_least=0, at_most=1)
     nearest = min(study.budgets("axis", attack), key=lambda one: abs(one - epsilon))
     attacked = study.sets.images(oblivious(attack, nearest, target))
     behind = DefendedImages(study.models, who, attacked)
@@ -80,7 +82,7 @@ def projections(
     if study.dry_run or path.is_file():
         return
     who = _first(study, defense, targets)
-    (budget,) = study.budgets(epsilon, attack)
+    budget = study.budget(epsilon, attack)
     attacked = study.sets.images(oblivious(attack, budget, who.target))
     chosen = study.one_of_each_class()
     truth, names = study.data.test.labels[chosen], study.data.class_names
@@ -121,7 +123,7 @@ def loss_weights(
             the plan has of the purifier are the other triples.
     """
     who = _first(study, defense, targets)
-    (budget,) = study.budgets(epsilon, attack)
+    budget = study.budget(epsilon, attack)
     scenario = oblivious(attack, budget, who.target)
     base = study.plan.purifiers[who.key or ""]
     keys = [

@@ -19,6 +19,7 @@ from experiments.deciders import ADVERSARIAL_TRAINING, DECIDERS, Defended, defen
 from experiments.inference import classifier_labels
 from experiments.measure import Study
 from experiments.outcomes import Outcome
+from validation import check_integer
 
 REPEATS = 5
 _SINGLE_PASS = ("magnet", "puvae")
@@ -48,6 +49,7 @@ def seconds(study: Study, exhibit: str, *, targets: Sequence[str], images: int) 
         targets: The first that the plan has says which PuVAE is timed.
         images: Size of the batch; test images come again where there are fewer.
     """
+    check_integer("images of a timed batch", images, at_least=1)
     restarts, steps = study.plan.timed_search
     target = _first(study, targets)
     settings = [*_single_pass(study, target), _search(study, restarts, steps)]
@@ -97,6 +99,7 @@ def accuracy_against_time(
         epsilon: Budget of the attacks that have one, as in ``results.exhibit.Grid``.
         images: Size of the batch.
     """
+    check_integer("images of a timed batch", images, at_least=1)
     target = _first(study, targets)
     restarts, _ = study.plan.timed_search
     settings = _single_pass(study, target)
@@ -105,7 +108,7 @@ def accuracy_against_time(
     for setting in settings:
         _measure_seconds(study, setting, target, images)
     for attack in attacks:
-        (budget,) = study.budgets(epsilon, attack)
+        budget = study.budget(epsilon, attack)
         scenario = oblivious(attack, budget, target)
         for setting in settings:
             _measure_accuracy(study, scenario, setting, images)

@@ -11,6 +11,7 @@ from experiments.attacked_sets import oblivious
 from experiments.deciders import pool_recipe
 from experiments.evidence import vote_predictions
 from experiments.measure import Study
+from validation import check_choice
 
 STATISTICS = {
     "recovery_rate": "recovery_rate",
@@ -36,6 +37,8 @@ def voting(
         purifier: Whose pool.
         metrics: Keys of ``STATISTICS``.
     """
+    for metric in metrics:
+        check_choice("each statistic of a pool", metric, STATISTICS)
     if target not in study.plan.classifiers or purifier not in study.plan.purifiers:
         return
     sizes = range(2, len(study.plan.pool(purifier)) + 1)
