@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.layers import ClipLogVariance, ClipToUnitRange, LayerSeeds, scaled
-from validation import check_image_shape
+from models.layers import ClipLogVariance, ClipToUnitRange, LayerSeeds, check_latent_dim, scaled
+from validation import check_choice, check_image_shape
 
 __all__ = [
     "DECODER_VARIANTS",
@@ -87,6 +87,7 @@ def sfl_vae_encoder(
         z_mean, z_log_var = encoder(keras.random.uniform((2, 28, 28, 1)))
         z_mean.shape  # (2, 128)
     """
+    check_latent_dim(latent_dim)
     units = scaled(latent_dim, width)
     seeds = LayerSeeds(seed, "sfl_vae_encoder")
     inputs = keras.Input(check_image_shape(input_shape), name="images")
@@ -152,15 +153,9 @@ def sfl_vae_decoder(
         decoder = sfl_vae_decoder((28, 28, 1), width=0.125)
         decoder(keras.random.normal((2, 128))).shape  # (2, 28, 28, 1)
     """
-    if variant not in DECODER_VARIANTS:
-        raise ValueError(
-            f"Unknown decoder variant {variant!r}. Expected one of: {', '.join(DECODER_VARIANTS)}."
-        )
-    if output_activation not in OUTPUT_ACTIVATIONS:
-        raise ValueError(
-            f"Unknown output activation {output_activation!r}. Expected one of: "
-            f"{', '.join(OUTPUT_ACTIVATIONS)}."
-        )
+    check_choice("variant", variant, DECODER_VARIANTS)
+    check_choice("output_activation", output_activation, OUTPUT_ACTIVATIONS)
+    check_latent_dim(latent_dim)
     shape = check_image_shape(output_shape)
     plan = DECODER_VARIANTS[variant]
     seeds = LayerSeeds(seed, "sfl_vae_decoder")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, scaled
-from validation import check_image_shape
+from models.layers import LayerSeeds, check_num_classes, scaled
+from validation import check_choice, check_image_shape
 
 __all__ = ["STRIDES", "classifier_a", "classifier_b", "classifier_c"]
 
@@ -101,8 +101,7 @@ def classifier_b(
         classifier = classifier_b((28, 28, 1), width=0.125)
         classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
-    if strides not in STRIDES:
-        raise ValueError(f"Expected strides as one of {STRIDES}, received {strides!r}.")
+    check_choice("strides", strides, STRIDES)
     seeds = LayerSeeds(seed, "B")
     if _channels(input_shape) == 3:
         stages = ((32, 32), (64, 64), (128, 128))
@@ -195,6 +194,7 @@ def _conv(
 
 
 def _logits(x: keras.KerasTensor, num_classes: int, seeds: LayerSeeds) -> keras.KerasTensor:
+    check_num_classes(num_classes)
     return layers.Dense(num_classes, kernel_initializer=seeds.glorot_uniform(), name="logits")(x)
 
 

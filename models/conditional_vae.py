@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from models.layers import LayerSeeds, check_classifier, scaled
+from models.layers import LayerSeeds, check_classifier, check_latent_dim, check_num_classes, scaled
 from validation import check_image_shape
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
 KERNEL_SIZE = 7
 NUM_MAPS = 32
 NUM_STAGES = 3
+MOST_CLASSES = 1_000
+"""Most classes: an image is encoded and decoded under each."""
 MIN_DEVIATION = 1e-6
 """Added to the standard deviation, whose logarithm the divergence takes: softplus underflows."""
 
@@ -244,8 +246,5 @@ def check_networks(
 
 
 def _check_counts(num_classes: int, latent_dim: int) -> None:
-    if num_classes < 2 or latent_dim < 1:
-        raise ValueError(
-            f"Expected num_classes of at least 2 and latent_dim of at least 1, received "
-            f"num_classes={num_classes}, latent_dim={latent_dim}. PuVAE has 10 and 32."
-        )
+    check_num_classes(num_classes, at_most=MOST_CLASSES)
+    check_latent_dim(latent_dim)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from models.layers import ClipLogVariance, LayerSeeds, scaled
+from models.layers import ClipLogVariance, LayerSeeds, check_latent_dim, scaled
 from validation import check_image_shape
 
 __all__ = ["defense_vae_decoder", "defense_vae_encoder"]
@@ -62,6 +62,7 @@ def defense_vae_encoder(
         z_mean.shape  # (2, 16)
     """
     shape = check_image_shape(input_shape)
+    check_latent_dim(latent_dim)
     units = scaled(latent_dim, width)
     seeds = LayerSeeds(seed, "defense_vae_encoder")
     inputs = keras.Input(shape, name="images")
@@ -131,6 +132,7 @@ def defense_vae_decoder(
         decoder(keras.random.normal((2, 16))).shape  # (2, 28, 28, 1)
     """
     shape = check_image_shape(output_shape)
+    check_latent_dim(latent_dim)
     seeds = LayerSeeds(seed, "defense_vae_decoder")
     start_filters = scaled(ENCODER_FILTERS[-1], width)
     rows, columns = -(-shape[0] // REDUCTION), -(-shape[1] // REDUCTION)

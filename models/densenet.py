@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, scaled
-from models.preactivation import PreactivationLayers, standardise
-from validation import check_image_shape
+from models.layers import MOST_UNITS, LayerSeeds, scaled
+from models.preactivation import MOST_BLOCKS, PreactivationLayers, standardise
+from validation import check_image_shape, check_integer
 
 __all__ = ["VARIANTS", "DenseNetVariant", "densenet", "layers_per_block"]
 
@@ -56,11 +56,8 @@ def layers_per_block(depth: int) -> int:
     Raises:
         ValueError: If ``depth`` leaves no bottleneck.
     """
-    if depth < 10:
-        raise ValueError(
-            f"Expected a DenseNet depth of at least 10, received {depth}: "
-            "four layers and three blocks of at least one bottleneck (two layers) each."
-        )
+    # Four layers, and three blocks of at least one bottleneck of two layers each.
+    check_integer("depth", depth, at_least=10, at_most=MOST_BLOCKS * 6 + 4, such_as=100)
     return (depth - 4) // 6
 
 
@@ -104,7 +101,8 @@ def densenet(
         ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: If ``num_layers`` or ``growth_rate`` is below 1 or the images are too small.
+        ValueError: If ``num_layers`` is not in [1, ``MOST_BLOCKS``], another number is out of range
+            or the images are too small.
 
     Example:
         import keras
@@ -113,8 +111,8 @@ def densenet(
         classifier = densenet((28, 28, 1), num_layers=1, width=0.5)
         classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
-    if num_layers < 1:
-        raise ValueError(f"Expected num_layers of at least 1, received {num_layers}.")
+    check_integer("num_layers", num_layers, at_least=1, at_most=MOST_BLOCKS, such_as=7)
+    check_integer("growth_rate", growth_rate, at_least=1, at_most=MOST_UNITS, such_as=12)
     growth_rate = scaled(growth_rate, width, multiple=1)
     build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=False)
     inputs = keras.Input(check_image_shape(input_shape, minimum_size=4), name="images")

@@ -7,7 +7,7 @@ from keras import layers
 
 from models.layers import LayerSeeds, scaled
 from models.unet import unet
-from validation import check_image_shape
+from validation import check_flag, check_image_shape
 
 __all__ = ["PATCH_STAGES", "cyclegan_networks", "patch_discriminator"]
 
@@ -59,6 +59,7 @@ def patch_discriminator(
         discriminator = patch_discriminator((28, 28, 1), width=0.125)
         discriminator(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 7, 7, 1)
     """
+    check_flag("sigmoid", sigmoid)
     seeds = LayerSeeds(seed, name)
     inputs = keras.Input(check_image_shape(input_shape), name="images")
     x = inputs

@@ -15,19 +15,38 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from validation import check_logits
+from validation import check_integer, check_logits, check_number
 
 __all__ = [
     "LOG_VARIANCE_LIMIT",
+    "MOST_CLASSES",
+    "MOST_SEED",
+    "MOST_UNITS",
+    "MOST_WIDTH",
     "ClipLogVariance",
     "ClipToUnitRange",
     "LayerSeeds",
     "Sampling",
     "check_classifier",
+    "check_data_format",
+    "check_latent_dim",
+    "check_num_classes",
     "scaled",
 ]
 
 _PROBES = 4
+
+MOST_WIDTH = 16.0
+"""Largest multiplier of the printed channel counts: 8,192 channels where 512 are printed."""
+
+MOST_CLASSES = 100_000
+"""Most classes of a classifier; networks with a code or an image for each class have fewer."""
+
+MOST_UNITS = 65_536
+"""Largest printed channel count and largest latent vector."""
+
+MOST_SEED = 2**32 - 1
+"""Largest seed of a stream of random numbers, whose state has 32 bits."""
 
 LOG_VARIANCE_LIMIT = 10.0
 """Largest magnitude of a log-variance, so that exp() stays between 4.5e-5 and 2.2e4."""
@@ -49,24 +68,61 @@ def scaled(count: int, width: float, *, multiple: int = 8) -> int:
         The scaled count, an integer of at least 1.
 
     Raises:
-        ValueError: If ``count`` or ``multiple`` is below 1 or ``width`` is not a positive finite
-            number.
+        ValueError: If ``count`` is not in [1, ``MOST_UNITS``], ``multiple`` is below 1 or ``width``
+            is not above 0 and at most ``MOST_WIDTH``.
     """
-    if count < 1 or multiple < 1:
-        raise ValueError(
-            f"Expected count and multiple of at least 1, received count={count}, "
-            f"multiple={multiple}. Pass the printed channel count and a positive multiple."
-        )
-    if not (math.isfinite(width) and width > 0):
-        raise ValueError(
-            f"Expected a positive finite width, received width={width}. "
-            "Use 1.0 for the printed network and, for example, 0.25 for a quarter of its channels."
-        )
+    check_integer("count", count, at_least=1, at_most=MOST_UNITS, such_as=64)
+    check_integer("multiple", multiple, at_least=1, such_as=8)
+    check_number("width", width, above=0, at_most=MOST_WIDTH, such_as=1.0)
     if width == 1:
         return count
     exact = count * width
     step = multiple if exact >= multiple else 1
     return max(1, step * math.floor(exact / step + 0.5))
+
+
+def check_num_classes(num_classes: int, *, at_least: int = 2, at_most: int = MOST_CLASSES) -> None:
+    """Raises a ValueError unless a number of classes is an integer in a range.
+
+    Args:
+        num_classes: What the caller passed.
+        at_least: Fewest classes.
+        at_most: Most classes, where more would not fit in memory.
+
+    Raises:
+        ValueError: If it is no integer or out of range.
+    """
+    check_integer("num_classes", num_classes, at_least=at_least, at_most=at_most, such_as=10)
+
+
+def check_latent_dim(latent_dim: int) -> None:
+    """Raises a ValueError unless the size of a latent vector is an integer in [1, ``MOST_UNITS``].
+
+    Args:
+        latent_dim: What the caller passed.
+
+    Raises:
+        ValueError: If it is no integer or out of range.
+    """
+    check_integer("latent_dim", latent_dim, at_least=1, at_most=MOST_UNITS, such_as=128)
+
+
+def check_data_format() -> None:
+    """Raises a ValueError where Keras is configured to build layers for images of another layout.
+
+    Saved networks carry their own layout and are not concerned.
+
+    Raises:
+        ValueError: If Keras's image data format is not ``"channels_last"``.
+    """
+    received = keras.config.image_data_format()
+    if received != "channels_last":
+        raise ValueError(
+            f"Expected Keras's image data format channels_last, received {received}, with which "
+            "layers take the height for the channels. Call "
+            'keras.config.set_image_data_format("channels_last") before networks are built, or '
+            "change image_data_format in keras.json."
+        )
 
 
 def check_classifier(classifier: keras.Model) -> None:
@@ -108,19 +164,25 @@ class LayerSeeds:
     repeatable without touching any global state, and keeps networks built from one seed (an encoder
     and its decoder, the voters of an ensemble) independent.
 
+    Every network takes its seeds from here before its first layer, so this is also where Keras's
+    image data format is checked.
+
     Args:
         seed: Non-negative integer; the same seed builds the same weights.
         name: Name of the network; networks of different names get different seeds.
 
     Raises:
-        ValueError: If ``seed`` is not a non-negative integer.
+        ValueError: If ``seed`` is not a non-negative integer, the name is no text, or Keras builds
+            layers for images with the channels first.
     """
 
     def __init__(self, seed: int, name: str) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        check_data_format()
+        check_integer("seed", seed, such_as=0)
+        if not isinstance(name, str) or not name:
             raise ValueError(
-                f"Expected seed as a non-negative integer, received {seed!r}. "
-                "Networks are built reproducibly, so None is not accepted: pass 0, 1, 2, ..."
+                f"Expected name as a text that is not empty, received {name!r}. Pass the name of "
+                "the network, such as 'unet'."
             )
         self._entropy = [int(seed), zlib.crc32(name.encode("utf-8"))]
         self._count = 0
@@ -140,7 +202,12 @@ class LayerSeeds:
         return keras.initializers.HeNormal(seed=self.next())
 
     def dropout(self, rate: float) -> keras.layers.Layer:
-        """Returns a fresh dropout layer that drops a fraction ``rate`` with its own seed."""
+        """Returns a fresh dropout layer that drops a fraction ``rate`` with its own seed.
+
+        Raises:
+            ValueError: If the rate is not at least 0 and below 1.
+        """
+        check_number("dropout", rate, at_least=0, below=1, such_as=0.2)
         return layers.Dropout(rate, seed=self.next())
 
 
@@ -157,7 +224,7 @@ class Sampling(layers.Layer):
     that the Kullback-Leibler term and the noise see the same variance.
 
     Args:
-        seed: Integer seed of the noise.
+        seed: Seed of the noise, in [0, ``MOST_SEED``].
         **kwargs: Name and dtype, as of any layer.
 
     Call arguments:
@@ -177,6 +244,7 @@ class Sampling(layers.Layer):
 
     def __init__(self, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_integer("seed", seed, at_most=MOST_SEED, such_as=0)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -235,10 +303,7 @@ class ClipLogVariance(layers.Layer):
 
     def __init__(self, limit: float = LOG_VARIANCE_LIMIT, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if limit <= 0:
-            raise ValueError(
-                f"Expected a positive limit, received {limit}. The default is {LOG_VARIANCE_LIMIT}."
-            )
+        check_number("limit", limit, above=0, such_as=LOG_VARIANCE_LIMIT)
         self.limit = limit
 
     def call(self, inputs: Any) -> Any:

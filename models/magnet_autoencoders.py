@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from models.layers import LayerSeeds, scaled
-from validation import check_image_shape
+from validation import check_choice, check_image_shape
 
 __all__ = ["VARIANTS", "magnet_autoencoder"]
 
@@ -52,10 +52,7 @@ def magnet_autoencoder(
         autoencoder = magnet_autoencoder((28, 28, 1), variant="I")
         autoencoder(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 28, 28, 1)
     """
-    if variant not in VARIANTS:
-        raise ValueError(
-            f"Unknown MagNet autoencoder {variant!r}. Expected one of: {', '.join(VARIANTS)}."
-        )
+    check_choice("variant", variant, VARIANTS)
     shape = check_image_shape(input_shape)
     if variant == "I" and (shape[0] % 2 or shape[1] % 2):
         raise ValueError(

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds
+from models.layers import LayerSeeds, check_num_classes
+from validation import check_number, check_numbers
 
-__all__ = ["CHANNEL_STATISTICS", "PreactivationLayers", "standardise"]
+__all__ = ["CHANNEL_STATISTICS", "MOST_BLOCKS", "PreactivationLayers", "standardise"]
 
 CHANNEL_STATISTICS: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
     1: ((0.2860,), (0.3530,)),
@@ -48,17 +49,28 @@ def standardise(
         if channels not in CHANNEL_STATISTICS:
             raise ValueError(
                 f"Expected normalization=(mean, standard_deviation) for {channels} channels, "
-                f"received None; defaults exist for {sorted(CHANNEL_STATISTICS)} channels only."
+                f"received None; defaults exist for {sorted(CHANNEL_STATISTICS)} channels only. "
+                "Pass the means and deviations of the training images."
             )
         normalization = CHANNEL_STATISTICS[channels]
-    mean, deviation = ([float(value) for value in values] for values in normalization)
-    if len(mean) != channels or len(deviation) != channels or min(deviation) <= 0:
+    if not isinstance(normalization, list | tuple) or len(normalization) != 2:
+        raise ValueError(
+            f"Expected normalization as a pair (means, standard deviations), received "
+            f"{normalization!r}. Give one value per channel, in [0, 1] units."
+        )
+    mean = list(check_numbers("the means of normalization", normalization[0]))
+    deviation = list(check_numbers("the deviations of normalization", normalization[1], above=0))
+    if len(mean) != channels or len(deviation) != channels:
         raise ValueError(
             f"Expected normalization as {channels} means and {channels} positive standard "
             f"deviations, received {normalization!r}. Give one value per channel, in [0, 1] units."
         )
     variance = [value**2 for value in deviation]
     return layers.Normalization(mean=mean, variance=variance, name="standardise")(images)
+
+
+MOST_BLOCKS = 200
+"""Most blocks in a stage; each block is built layer by layer."""
 
 
 class PreactivationLayers:
@@ -79,15 +91,11 @@ class PreactivationLayers:
         use_bias: Whether convolutions have a bias.
 
     Raises:
-        ValueError: If ``weight_decay`` is negative.
+        ValueError: If ``weight_decay`` is negative or not finite.
     """
 
     def __init__(self, seeds: LayerSeeds, *, weight_decay: float, use_bias: bool) -> None:
-        if weight_decay < 0:
-            raise ValueError(
-                f"Expected a non-negative weight_decay, received {weight_decay}. "
-                "Use 0 to train without weight decay."
-            )
+        check_number("weight_decay", weight_decay, at_least=0, such_as=1e-4)
         self.seeds = seeds
         self.weight_decay = weight_decay
         self.use_bias = use_bias
@@ -118,6 +126,7 @@ class PreactivationLayers:
         self, x: keras.KerasTensor, num_classes: int, *, use_bias: bool = True
     ) -> keras.KerasTensor:
         """Returns ``(batch, num_classes)`` logits from the spatial means of the activated ``x``."""
+        check_num_classes(num_classes)
         pooled = layers.GlobalAveragePooling2D()(self.activate(x))
         return layers.Dense(
             num_classes, use_bias=use_bias, name="logits", **self._kernel_arguments()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, scaled
-from validation import check_image_shape
+from models.layers import LayerSeeds, check_num_classes, scaled
+from validation import check_choice, check_image_shape
 
 __all__ = ["VARIANTS", "PuVAEClassifier", "puvae_classifier"]
 
@@ -88,10 +88,8 @@ def puvae_classifier(
         classifier = puvae_classifier((28, 28, 1), variant="A", width=0.125)
         classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
-    if variant not in VARIANTS:
-        raise ValueError(
-            f"Unknown PuVAE classifier {variant!r}. Expected one of: {', '.join(VARIANTS)}."
-        )
+    check_choice("variant", variant, VARIANTS)
+    check_num_classes(num_classes)
     plan = VARIANTS[variant]
     name = f"puvae_{variant.lower()}"
     seeds = LayerSeeds(seed, name)

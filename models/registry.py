@@ -10,7 +10,8 @@ import keras
 
 from models import densenet, puvae_classifiers, resnet, wide_resnet
 from models.classifiers import classifier_a, classifier_b, classifier_c
-from validation import check_image_shape
+from models.layers import check_num_classes
+from validation import check_choice, check_image_shape
 
 __all__ = [
     "CLASSIFIERS",
@@ -191,11 +192,7 @@ def build_classifier(
         classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
     builders = CLASSIFIERS | PUVAE_CLASSIFIERS
-    if architecture not in builders:
-        raise ValueError(
-            f"Unknown classifier {architecture!r}. Expected one of: {', '.join(builders)}."
-        )
-    if num_classes < 2:
-        raise ValueError(f"Expected num_classes of at least 2, received {num_classes}.")
+    check_choice("architecture", architecture, builders)
+    check_num_classes(num_classes)
     image_shape = check_image_shape(input_shape, channels=(1, 3))
     return builders[architecture](image_shape, num_classes, width=width, depth=depth, seed=seed)

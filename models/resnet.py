@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import keras
 
 from models.layers import LayerSeeds, scaled
-from models.preactivation import PreactivationLayers, standardise
-from validation import check_image_shape
+from models.preactivation import MOST_BLOCKS, PreactivationLayers, standardise
+from validation import check_image_shape, check_integer
 
 __all__ = ["VARIANTS", "ResNetVariant", "resnet"]
 
@@ -70,7 +70,8 @@ def resnet(
         ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: If ``stack_n`` is below 1 or ``input_shape`` is not an image shape.
+        ValueError: If ``stack_n`` is not in [1, ``MOST_BLOCKS``], another number is out of range
+            or ``input_shape`` is not an image shape.
 
     Example:
         import keras
@@ -79,8 +80,7 @@ def resnet(
         classifier = resnet((28, 28, 1), stack_n=1, width=0.125)
         classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
-    if stack_n < 1:
-        raise ValueError(f"Expected stack_n of at least 1, received {stack_n}.")
+    check_integer("stack_n", stack_n, at_least=1, at_most=MOST_BLOCKS, such_as=3)
     build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=True)
     inputs = keras.Input(check_image_shape(input_shape), name="images")
     x = build.conv(standardise(inputs, normalization), scaled(16, width), 3)

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from models.layers import LayerSeeds, scaled
-from validation import check_image_shape
+from validation import check_image_shape, check_integer
 
 __all__ = ["NUM_CONCATENATIONS", "unet"]
 
@@ -63,11 +63,7 @@ def unet(
         generator = unet((28, 28, 1), width=0.125)
         generator(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 28, 28, 1)
     """
-    if removed_concatenations not in range(NUM_CONCATENATIONS + 1):
-        raise ValueError(
-            f"Expected removed_concatenations from 0 to {NUM_CONCATENATIONS}, received "
-            f"{removed_concatenations!r}. Use 0 for the whole U-Net."
-        )
+    check_integer("removed_concatenations", removed_concatenations, at_most=NUM_CONCATENATIONS)
     shape = check_image_shape(input_shape)
     seeds = LayerSeeds(seed, name)
     inputs = keras.Input(shape, name="images")

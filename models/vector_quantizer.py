@@ -8,7 +8,13 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from models.layers import MOST_SEED, MOST_UNITS
+from validation import check_flag, check_integer, check_numbers
+
 __all__ = ["VectorQuantizer"]
+
+MOST_CODES = 10_000_000
+"""Most codes of a codebook."""
 
 
 @keras.saving.register_keras_serializable(package="cleanroom")
@@ -54,7 +60,8 @@ class VectorQuantizer(layers.Layer):
         ``(batch, height, width)`` in [0, num_embeddings).
 
     Raises:
-        ValueError: If a count is not positive or the features have another number of channels.
+        ValueError: If an argument is of another kind or out of range, or the features have another
+            number of channels.
 
     Example:
         import keras
@@ -78,12 +85,13 @@ class VectorQuantizer(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if min(num_embeddings, embedding_dim, codes_at_once) < 1:
-            raise ValueError(
-                "Expected positive num_embeddings, embedding_dim and codes_at_once, received "
-                f"{(num_embeddings, embedding_dim, codes_at_once)}. The dissertation has 10 codes "
-                "for each position of the features."
-            )
+        check_integer("num_embeddings", num_embeddings, at_least=1, at_most=MOST_CODES)
+        check_integer("embedding_dim", embedding_dim, at_least=1, at_most=MOST_UNITS)
+        check_integer("codes_at_once", codes_at_once, at_least=1, such_as=32)
+        check_integer("seed", seed, at_most=MOST_SEED, such_as=0)
+        check_flag("reconstruction_trains_codes", reconstruction_trains_codes)
+        if code_range is not None:
+            _check_code_range(code_range)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.reconstruction_trains_codes = reconstruction_trains_codes
@@ -169,3 +177,13 @@ class VectorQuantizer(layers.Layer):
             "codes_at_once": self.codes_at_once,
             "seed": self.seed,
         }
+
+
+def _check_code_range(code_range: Sequence[float]) -> None:
+    """Raises a ValueError unless it is two finite numbers, the smaller one first."""
+    numbers = check_numbers("code_range", code_range)
+    if len(numbers) != 2 or numbers[0] >= numbers[1]:
+        raise ValueError(
+            f"Expected code_range as a smallest and a larger largest entry, received "
+            f"{code_range!r}. Pass a pair such as (0.0, 1.0), or None."
+        )

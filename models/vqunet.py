@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, scaled
+from models.layers import LayerSeeds, check_num_classes, scaled
 from models.vector_quantizer import VectorQuantizer
-from validation import check_image_shape
+from validation import check_choice, check_flag, check_image_shape
 
 __all__ = ["CHANNELS", "CODE_RANGE", "ENCODER_INPUTS", "quantizer_name", "vqunet"]
 
@@ -23,6 +23,9 @@ CODE_RANGE = (0.0, 1.0)
 """Range of the initial codes: about that of the features, which are normalized and at least 0.
 Codes close to zero (``None``) train more slowly at first: the next depth normalizes the tiny codes,
 which amplifies the gradient that is passed straight through to this one."""
+
+MOST_CLASSES = 1_000
+"""Most classes: each has a code for every position of the features."""
 
 BATCH_NORM_MOMENTUM = 0.9
 
@@ -91,16 +94,9 @@ def vqunet(
         outputs = network(keras.random.uniform((2, 28, 28, 1)))
         [indices.shape[1:] for indices in outputs["indices"]]  # [(16, 16), (8, 8), (4, 4), (2, 2)]
     """
-    if encoder_input not in ENCODER_INPUTS:
-        raise ValueError(
-            f"Unknown encoder input {encoder_input!r}. Expected one of: "
-            f"{', '.join(ENCODER_INPUTS)}."
-        )
-    if num_classes < 1:
-        raise ValueError(
-            f"Expected at least 1 class, received num_classes={num_classes}. The codebooks have "
-            "one group of codes for each."
-        )
+    check_choice("encoder_input", encoder_input, ENCODER_INPUTS)
+    check_num_classes(num_classes, at_least=1, at_most=MOST_CLASSES)
+    check_flag("quantize", quantize)
     shape = check_image_shape(input_shape)
     channels = [scaled(count, width) for count in CHANNELS]
     seeds = LayerSeeds(seed, "vqunet")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.layers import LayerSeeds, scaled
+from models.layers import LayerSeeds, check_latent_dim, scaled
 from validation import check_image_shape
 
 __all__ = ["wasserstein_critic", "wasserstein_generator"]
@@ -76,6 +76,7 @@ def wasserstein_generator(
         generator(keras.random.normal((2, 128))).shape  # (2, 28, 28, 1)
     """
     shape = check_image_shape(output_shape, channels=(1, 3))
+    check_latent_dim(latent_dim)
     plan = _plan_for(shape)
     seeds = LayerSeeds(seed, "wasserstein_generator")
     start = (

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import keras
 
 from models.layers import LayerSeeds, scaled
-from models.preactivation import PreactivationLayers, standardise
-from validation import check_image_shape
+from models.preactivation import MOST_BLOCKS, PreactivationLayers, standardise
+from validation import check_image_shape, check_integer
 
 __all__ = ["VARIANTS", "WideResNetVariant", "blocks_per_group", "wide_resnet"]
 
@@ -56,8 +56,7 @@ def blocks_per_group(depth: int) -> int:
     Raises:
         ValueError: If ``depth`` is below 1.
     """
-    if depth < 1:
-        raise ValueError(f"Expected a Wide-ResNet depth of at least 1, received {depth}.")
+    check_integer("depth", depth, at_least=1, at_most=MOST_BLOCKS * 6 + 4, such_as=28)
     return max(1, (depth - 4) // 6)
 
 
@@ -102,8 +101,8 @@ def wide_resnet(
         ``(batch, num_classes)`` of any range.
 
     Raises:
-        ValueError: If ``num_blocks`` or ``widen_factor`` is below 1 or ``input_shape`` is not an
-            image shape.
+        ValueError: If ``num_blocks`` is not in [1, ``MOST_BLOCKS``], another number is out of range
+            or ``input_shape`` is not an image shape.
 
     Example:
         import keras
@@ -112,11 +111,8 @@ def wide_resnet(
         classifier = wide_resnet((28, 28, 1), num_blocks=1, widen_factor=8, width=0.125)
         classifier(keras.random.uniform((2, 28, 28, 1))).shape  # (2, 10)
     """
-    if num_blocks < 1 or widen_factor < 1:
-        raise ValueError(
-            "Expected num_blocks and widen_factor of at least 1, received "
-            f"num_blocks={num_blocks}, widen_factor={widen_factor}."
-        )
+    check_integer("num_blocks", num_blocks, at_least=1, at_most=MOST_BLOCKS, such_as=4)
+    check_integer("widen_factor", widen_factor, at_least=1, at_most=100, such_as=10)
     build = PreactivationLayers(LayerSeeds(seed, name), weight_decay=weight_decay, use_bias=False)
     inputs = keras.Input(check_image_shape(input_shape), name="images")
     x = build.conv(standardise(inputs, normalization), STEM_FILTERS, 3)

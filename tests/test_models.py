@@ -170,7 +170,7 @@ def test_width_and_depth() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("vgg", GREY), "Unknown classifier 'vgg'.*resnet_a"),
+        (("vgg", GREY), "architecture to be one of .*resnet_a.*received 'vgg'"),
         (("A", (28, 28, 2)), "1 or 3 channels, received 2"),
         (("A", (28, 28)), "three positive integers"),
         (("B", (26, 26, 1)), "at least 27x27"),

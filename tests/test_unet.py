@@ -173,10 +173,10 @@ def test_one_width_scales_generators_and_discriminators() -> None:
 @pytest.mark.parametrize(
     ("build", "arguments", "message"),
     [
-        (unet, {"removed_concatenations": 5}, "from 0 to 4, received 5"),
-        (unet, {"removed_concatenations": -1}, "from 0 to 4, received -1"),
-        (unet, {"width": 0}, "positive finite"),
-        (patch_discriminator, {"width": 0}, "positive finite"),
+        (unet, {"removed_concatenations": 5}, "of at most 4, received 5"),
+        (unet, {"removed_concatenations": -1}, "of at most 4, received -1"),
+        (unet, {"width": 0}, "above 0 .* received 0"),
+        (patch_discriminator, {"width": 0}, "above 0 .* received 0"),
     ],
 )
 def test_wrong_arguments_are_explained(build, arguments: dict[str, Any], message: str) -> None:

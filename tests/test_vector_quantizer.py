@@ -82,11 +82,15 @@ def test_codes_start_small_distinct_and_from_their_seed():
 def test_a_codebook_that_does_not_fit_is_explained():
     with pytest.raises(ValueError, match="Set embedding_dim to 4"):
         VectorQuantizer(10, 3)(some_features(1, 2, 2, 4))
-    for counts in ((0, 3), (3, 0)):
-        with pytest.raises(ValueError, match="positive num_embeddings"):
+    for counts, name in (((0, 3), "num_embeddings"), ((3, 2.5), "embedding_dim")):
+        with pytest.raises(ValueError, match=f"{name} to be an integer of at least 1"):
             VectorQuantizer(*counts)
-    with pytest.raises(ValueError, match="positive num_embeddings"):
-        VectorQuantizer(3, 3, codes_at_once=0)
+    for argument in ({"codes_at_once": 0}, {"seed": -1}, {"reconstruction_trains_codes": 1}):
+        with pytest.raises(ValueError, match=f"Expected {next(iter(argument))} .* received"):
+            VectorQuantizer(3, 3, **argument)
+    for code_range in ((1.0, 0.0), (0.0,), (0.0, float("inf")), 3):
+        with pytest.raises(ValueError, match=r"Expected .*code_range.* received"):
+            VectorQuantizer(3, 3, code_range=code_range)
 
 
 # ---------------------------------------------------------------------- gradients

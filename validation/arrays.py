@@ -14,6 +14,12 @@ __all__ = ["check_call", "check_image_shape", "check_images", "check_labels", "c
 _CHANNELS = (1, 3)
 """Grey and colour: what a first axis of this size means, if the last is longer than four."""
 
+_LONGEST_AXIS = 4_096
+"""Largest height, width and number of channels; a network for more would not fit in memory."""
+
+_ROUNDING = 1e-6
+"""How far a value that a model is called with may leave [0, 1]: eight units of float32 at 1."""
+
 
 def check_image_shape(
     input_shape: Sequence[int],
@@ -39,11 +45,13 @@ def check_image_shape(
     """
     try:
         shape = tuple(input_shape)
-        height, width, depth = (check_integer(name, n, at_least=1) for n in shape)
+        height, width, depth = (
+            check_integer(name, n, at_least=1, at_most=_LONGEST_AXIS) for n in shape
+        )
     except (TypeError, ValueError):
         raise ValueError(
-            f"Expected {name} as three positive integers (height, width, channels), received "
-            f"{input_shape!r}. Leave the batch axis out."
+            f"Expected {name} as three positive integers (height, width, channels) of at most "
+            f"{_LONGEST_AXIS}, received {input_shape!r}. Leave the batch axis out."
         ) from None
     if height in _CHANNELS and depth > 4:
         raise ValueError(
@@ -64,7 +72,11 @@ def check_image_shape(
 
 
 def check_images(
-    images: Any, image_shape: Sequence[int | None] | None = None, *, name: str = "images"
+    images: Any,
+    image_shape: Sequence[int | None] | None = None,
+    *,
+    name: str = "images",
+    tolerance: float = 0.0,
 ) -> np.ndarray:
     """Returns images as float32.
 
@@ -76,6 +88,7 @@ def check_images(
         image_shape: The expected ``(height, width, channels)``; ``None`` is any, as a whole or for
             one of them.
         name: What the message calls them.
+        tolerance: How far a value may leave [0, 1].
 
     Returns:
         float32 array of the same shape, values in [0, 1]; ``images`` itself if it is one.
@@ -85,7 +98,7 @@ def check_images(
             not finite.
     """
     array = _as_array(name, images)
-    _check_kind(name, str(array.dtype), array.dtype.kind == "f")
+    _check_kind(name, str(array.dtype), "float" in str(array.dtype))
     _check_shape(name, array.shape, image_shape)
     if array.size == 0:
         raise ValueError(
@@ -99,9 +112,9 @@ def check_images(
             f"Expected finite {name}, received {int((~np.isfinite(array)).sum())} values that are "
             "NaN or infinite. Look for a division by zero where the images are made."
         )
-    if low < 0.0 or high > 1.0:
+    if low < -tolerance or high > 1.0 + tolerance:
         raise ValueError(
-            f"Expected {name} in [0, 1], received values from {low:.6g} to {high:.6g}. "
+            f"Expected {name} in [0, 1], received values from {low:.8g} to {high:.8g}. "
             f"{_range_remedy(low, high)}"
         )
     return array
@@ -111,7 +124,7 @@ def check_call(images: Any, image_shape: Sequence[int | None], *, name: str = "i
     """Checks a tensor that a model is called with: its kind and shape, wherever it comes from.
 
     Inside a graph there are no values to look at. Where there are (a NumPy array, a tensor of eager
-    execution), they are checked too.
+    execution), they are checked too, up to the rounding error of an image plus a perturbation.
 
     Args:
         images: Array or tensor ``(batch, height, width, channels)``; axes that are not known yet
@@ -122,10 +135,11 @@ def check_call(images: Any, image_shape: Sequence[int | None], *, name: str = "i
     Raises:
         ValueError: As of ``check_images``, as far as it can be seen; an empty batch is allowed.
     """
-    if isinstance(images, np.ndarray) or callable(getattr(images, "numpy", None)):
-        array = np.asarray(images)
+    if isinstance(images, np.ndarray) or _has_values(images):
+        # PyTorch hands values on only without their gradient, and from the memory of the processor.
+        array = np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
         if array.ndim != 4 or len(array):
-            check_images(array, image_shape, name=name)
+            check_images(array, image_shape, name=name, tolerance=_ROUNDING)
             return
     dtype, shape = getattr(images, "dtype", None), getattr(images, "shape", None)
     if dtype is None or shape is None:
@@ -186,6 +200,12 @@ def check_one_each(**arrays: Any) -> None:
             f"Expected as many of each, received {counts}. Pass one entry for each image, in the "
             "same order."
         )
+
+
+def _has_values(tensor: Any) -> bool:
+    """Whether a tensor is one of eager execution: TensorFlow's and PyTorch's have a method for
+    their values, JAX's outside a transformation is of this class."""
+    return callable(getattr(tensor, "numpy", None)) or type(tensor).__name__ == "ArrayImpl"
 
 
 def _as_array(name: str, values: Any) -> np.ndarray:
