@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import subprocess
@@ -13,10 +14,12 @@ import pytest
 from filelock import FileLock
 
 from results import files
+from results import store as store_module
 from results.store import RowStore
 from tests.made_rows import CLEAN, accuracy, number, row
 
 ROOT = Path(__file__).parents[1]
+FILES = [".cifar10.lock", "cifar10.csv", "cifar10.csv.sha256"]
 
 
 def test_returns_exactly_what_was_added(tmp_path):
@@ -138,7 +141,7 @@ def test_a_failure_while_replacing_leaves_the_old_file(tmp_path, monkeypatch):
         store.add([row(epsilon=0.3)])
     monkeypatch.undo()
     assert store.path("cifar10").read_bytes() == before
-    assert [name for name in os.listdir(store.folder) if name[0] != "."] == ["cifar10.csv"]
+    assert sorted(os.listdir(store.folder)) == FILES
     assert store.read() == RowStore(tmp_path, "quick").read() == [row()]
 
 
@@ -166,7 +169,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path):
         path.write_bytes(whole[:-cut])
         with pytest.raises(ValueError, match=r"line 4: expected a line end .*ends in the middle"):
             RowStore(tmp_path, "quick").read()
-        with pytest.raises(ValueError, match=r"line 4: .*delete the line and measure it again"):
+        with pytest.raises(ValueError, match=r"line 4: .*delete the line, .*and measure it again"):
             RowStore(tmp_path, "quick").add([row(epsilon=0.3)])
         assert path.read_bytes() == whole[:-cut]
 
@@ -232,6 +235,85 @@ def test_a_budget_cut_in_half_is_out_of_order(tmp_path):
         store.read()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(",5.125,", ",5.1,"), ("c0ffee", "c0ffe"), ("sfl_vae", "sfl_va"), ("target=A", "target=B")],
+)
+def test_what_no_other_cell_tells_is_found_by_the_sum(tmp_path, old, new):
+    store = RowStore(tmp_path, "quick")
+    store.add([number(5.125)])
+    path = store.path("cifar10")
+    whole = path.read_text()
+    assert old in whole
+    path.write_text(whole.replace(old, new))
+    said = r"cifar10\.csv: expected the contents whose SHA-256 stands in cifar10\.csv\.sha256"
+    for store in (RowStore(tmp_path, "quick"), RowStore(tmp_path, "quick")):
+        with pytest.raises(ValueError, match=f"{said}, .*on purpose, delete .*sha256"):
+            store.read()
+        with pytest.raises(ValueError, match=said):
+            store.add([row()])
+    path.with_name("cifar10.csv.sha256").unlink()
+    assert len(RowStore(tmp_path, "quick").read()) == 1
+    path.write_text(whole)
+    assert RowStore(tmp_path, "quick").add([row()]) == 1
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in sums(path)
+
+
+def test_lines_that_are_gone_are_found_by_the_sum(tmp_path):
+    store = RowStore(tmp_path, "quick")
+    store.add([row(), row(epsilon=0.3)])
+    path = store.path("cifar10")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match="expected the contents whose SHA-256"):
+        store.read()
+
+
+def sums(path: Path) -> list[str]:
+    """What stands beside a file of rows."""
+    lines = path.with_name(f"{path.name}.sha256").read_text().splitlines()
+    assert all(line.endswith(f"  {path.name}") for line in lines)
+    return [line.split()[0] for line in lines]
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3])
+def test_a_kill_between_the_file_and_its_sum_leaves_both_whole(tmp_path, monkeypatch, killed_at):
+    store = RowStore(tmp_path, "quick")
+    store.add([row()])
+    path, calls = store.path("cifar10"), []
+
+    def write(target: Path, content: bytes) -> None:
+        calls.append(target.name)
+        if len(calls) == killed_at:
+            raise KeyboardInterrupt
+        files.write_atomically(target, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store_module, "write_atomically", write)
+        with pytest.raises(KeyboardInterrupt):
+            store.add([row(epsilon=0.3)])
+    assert calls == ["cifar10.csv.sha256", "cifar10.csv", "cifar10.csv.sha256"][:killed_at]
+    assert len(RowStore(tmp_path, "quick").read()) == (2 if killed_at == 3 else 1)
+    assert RowStore(tmp_path, "quick").add([row(epsilon=0.3)]) == (0 if killed_at == 3 else 1)
+    RowStore(tmp_path, "quick").add([row(epsilon=0.5)])
+    assert sums(path) == [hashlib.sha256(path.read_bytes()).hexdigest()]
+
+
+def test_a_file_that_another_run_writes_while_it_is_read_is_no_damage(tmp_path, monkeypatch):
+    store = RowStore(tmp_path, "quick")
+    store.add([row()])
+    path, read = store.path("cifar10"), Path.read_bytes
+
+    def late(self: Path) -> bytes:
+        content = read(self)
+        if self == path:
+            monkeypatch.undo()
+            RowStore(tmp_path, "quick").add([row(epsilon=0.3)])
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", late)
+    assert len(RowStore(tmp_path, "quick").read()) == 2
+
+
 def test_a_heading_that_stands_twice_is_an_error(tmp_path):
     store = RowStore(tmp_path, "quick")
     store.add([row()])
@@ -258,9 +340,9 @@ def test_a_disk_that_refuses_is_named_and_nothing_is_lost(tmp_path, monkeypatch,
         patched.setattr(files.os, "fsync", refuse)
         with pytest.raises(kind, match=os.strerror(code)) as refused:
             store.add([row(epsilon=0.3)])
-    assert refused.value.filename == str(path)
+    assert refused.value.filename == f"{path}.sha256"
     assert path.read_bytes() == before
-    assert sorted(os.listdir(store.folder)) == [".cifar10.lock", "cifar10.csv"]
+    assert sorted(os.listdir(store.folder)) == FILES
     assert store.add([row(epsilon=0.3)]) == 1
 
 
