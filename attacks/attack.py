@@ -382,5 +382,5 @@ class Attack(abc.ABC):
 def _lengths(delta: np.ndarray, norm: str) -> np.ndarray:
     """Returns the length of each change, ``(num_images,)``."""
     if norm == "linf":
-        return np.abs(delta).max(axis=(1, 2, 3))
+        return np.abs(delta).reshape(len(delta), -1).max(axis=1)
     return np.sqrt(np.sum(delta.astype(np.float64) ** 2, axis=(1, 2, 3)))

@@ -88,6 +88,8 @@ class GradientAttack(Attack, abc.ABC):
         A random start changes every image even where the gradient is zero, so only the distance
         from it shows whether the attack had an effect.
         """
+        if type(self)._start is GradientAttack._start:
+            return job.images
         starts = np.array(job.images)
         for start, count, rows in padded_batches(len(job.images), job.batch_size):
             images, labels = tf.constant(job.images[rows]), tf.constant(job.goal_labels[rows])
