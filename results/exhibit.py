@@ -59,7 +59,7 @@ THREAT_LABELS = {
 }
 
 
-_ID = re.compile(r"\d{3}\.[FTS][A-Za-z0-9]*(\.\w+)*")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class _Carried:
@@ -448,8 +448,8 @@ class Exhibit:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not _ID.fullmatch(self.id):
             raise ValueError(
-                "Expected the id of an exhibit as the paper's number, a dot, and F, T or S with "
-                f"its own, received {self.id!r}. Write, say, '003.F3.6'."
+                "Expected the id of an exhibit as letters, digits and . _ - (it names files), "
+                f"received {self.id!r}. Write, say, '003.F3.6'."
             )
         _check_text(f"the title of {self.id}", self.title)
         _check_parts(f"datasets of {self.id}", self.datasets, str)

@@ -88,7 +88,7 @@ def test_conditions_take_every_known_word():
 @pytest.mark.parametrize(
     ("declared", "changes", "message"),
     [
-        (EXHIBIT, {"id": "T1"}, "id of an exhibit as the paper's number.*received 'T1'"),
+        (EXHIBIT, {"id": "../T1"}, "id of an exhibit as letters.*names files.*received '../T1'"),
         (EXHIBIT, {"id": None}, "id of an exhibit"),
         (EXHIBIT, {"title": 3}, r"title of 009\.T1 as a text"),
         (EXHIBIT, {"datasets": "mnist"}, r"datasets of 009\.T1 as a tuple"),
