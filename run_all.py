@@ -131,6 +131,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever reads what is printed, such as ``head``, has enough of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         remedy = "Free space, or grant access to it, or name another folder."
         print(f"error: {str(error).rstrip('.')}. {remedy} {KEPT}", file=sys.stderr)

@@ -275,6 +275,18 @@ def test_the_listing_names_every_exhibit_and_what_is_missing(capsys):
     assert "demo: digits" in text and "paper: " in text
 
 
+def test_a_reader_that_has_enough_ends_the_listing_quietly():
+    listing = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_all.py"), "--list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert listing.stdout is not None and listing.stderr is not None
+    listing.stdout.close()
+    assert (listing.wait(), listing.stderr.read()) == (141, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
