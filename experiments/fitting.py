@@ -22,6 +22,7 @@ from defenses.purifier import Purifier
 from experiments.config import TrainingConfig
 from experiments.datasets import Batches
 from results.files import write_atomically
+from validation import check_integer, check_number
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +50,15 @@ class HalfLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         initial_learning_rate: The rate of the first half.
         steps: All steps of the run.
+
+    Raises:
+        ValueError: If the rate is not positive, or there are no steps.
     """
 
     def __init__(self, initial_learning_rate: float, steps: int) -> None:
         super().__init__()
-        self.initial_learning_rate, self.steps = float(initial_learning_rate), int(steps)
+        self.initial_learning_rate = check_number("learning rate", initial_learning_rate, above=0)
+        self.steps = check_integer("steps of the run", steps, at_least=1)
 
     def __call__(self, step):
         """The rate of ``step``, counted from 0."""
@@ -66,8 +71,13 @@ class HalfLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a training configuration with its learning-rate schedule."""
-    steps = training.epochs * steps_per_epoch
+    """The optimizer of a training configuration with its learning-rate schedule.
+
+    Args:
+        training: Names and rates.
+        steps_per_epoch: At least 1.
+    """
+    steps = training.epochs * check_integer("steps_per_epoch", steps_per_epoch, at_least=1)
     rate: float | keras.optimizers.schedules.LearningRateSchedule = training.learning_rate
     if training.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
@@ -80,22 +90,16 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> keras.opti
         )
     elif training.schedule == "linear":
         rate = HalfLinearDecay(training.learning_rate, steps)
-    elif training.schedule != "constant":
-        raise ValueError(
-            f"Unknown schedule {training.schedule!r}. Known: constant, cosine, linear, steps."
-        )
-    if training.optimizer == "adam":
-        return keras.optimizers.Adam(
-            rate,
-            beta_1=training.beta_1,
-            beta_2=training.beta_2,
-            global_clipnorm=training.global_clipnorm,
-        )
     if training.optimizer == "sgd":
         return keras.optimizers.SGD(
             rate, momentum=0.9, nesterov=True, global_clipnorm=training.global_clipnorm
         )
-    raise ValueError(f"Unknown optimizer {training.optimizer!r}. Known: adam, sgd.")
+    return keras.optimizers.Adam(
+        rate,
+        beta_1=training.beta_1,
+        beta_2=training.beta_2,
+        global_clipnorm=training.global_clipnorm,
+    )
 
 
 def fit(
