@@ -2,7 +2,8 @@
 
 Importing the package registers every class that a saved defense is made of, so that
 ``keras.saving.load_model`` finds them in safe mode. No module imports ``tensorflow`` when it is
-itself imported; a saved purifier therefore works on any Keras backend.
+itself imported; a saved purifier therefore purifies on every backend of Keras. The exception is
+Defense-GAN, whose search takes gradients: it needs TensorFlow or JAX. Training needs TensorFlow.
 """
 
 from defenses import neighbours  # noqa: F401 -- raises where "models" is another project's

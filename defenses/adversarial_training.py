@@ -8,7 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from defenses.image_model import ImageModel
 from defenses.phases import Losses, step_objective
+from defenses.training_data import BatchCheck, CheckedTraining
+from models.layers import check_classifier
+from validation import check_number
 
 __all__ = ["FGSMAdversarialTraining", "fgsm_images"]
 
@@ -39,7 +43,7 @@ def fgsm_images(classifier: keras.Model, images: Any, labels: Any, epsilon: floa
     return ops.stop_gradient(adversarial_images)
 
 
-class FGSMAdversarialTraining(keras.Model):
+class FGSMAdversarialTraining(ImageModel, CheckedTraining):
     """Trains a classifier on clean images and on its own adversarial ones at once.
 
     The defense is the classifier itself, ``trainer.classifier``: an ordinary model, independent of
@@ -69,7 +73,7 @@ class FGSMAdversarialTraining(keras.Model):
         The classifier's logits, ``(batch, num_classes)``.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or the classifier returns no logits.
 
     Example:
         import numpy as np
@@ -92,17 +96,30 @@ class FGSMAdversarialTraining(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not (0 <= epsilon <= 1 and 0 <= clean_weight <= 1):
-            raise ValueError(
-                f"Expected epsilon and clean_weight in [0, 1], received {epsilon} and "
-                f"{clean_weight}. PuVAE has epsilon 0.3 for MNIST and 0.06 for CIFAR-10."
-            )
+        check_classifier(classifier)
+        check_number("epsilon", epsilon, at_least=0, at_most=1, such_as=0.3)
+        check_number("clean_weight", clean_weight, at_least=0, at_most=1, such_as=0.5)
         self.classifier = classifier
         self.epsilon = float(epsilon)
         self.clean_weight = float(clean_weight)
         names = ("loss", "clean_loss", "adversarial_loss", "accuracy", "adversarial_accuracy")
         self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
+        """``(height, width, channels)`` of the images."""
+        return tuple(self.classifier.input_shape[1:])
+
+    def batch_check(self) -> BatchCheck:
+        """What a training batch has to hold: a pair of images and labels."""
+        return BatchCheck(
+            image_shape=self.image_shape,
+            image_keys=("images",),
+            label_key="labels",
+            num_classes=int(self.classifier.output_shape[-1]),
+            as_pair=True,
+        )
 
     def call(self, images: Any, training: bool = False) -> Any:
         """The logits of the classifier; see the class docstring."""
@@ -182,7 +199,7 @@ class FGSMAdversarialTraining(keras.Model):
         """
         import tensorflow as tf
 
-        images, labels = _read_pair(data)
+        images, labels = self._read_pair(data)
         adversarial_images = fgsm_images(self.classifier, images, labels, self.epsilon)
         with tf.GradientTape() as tape:
             losses = self.mixed_losses(images, adversarial_images, labels, training=True)
@@ -194,11 +211,16 @@ class FGSMAdversarialTraining(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Losses and accuracies in inference mode, on clean and adversarial images."""
-        images, labels = _read_pair(data)
+        images, labels = self._read_pair(data)
         adversarial_images = fgsm_images(self.classifier, images, labels, self.epsilon)
         return self._track(
             self.mixed_losses(images, adversarial_images, labels, training=False), images
         )
+
+    def _read_pair(self, data: Any) -> tuple[Any, Any]:
+        """Images and labels as tensors, or a ValueError if the batch is no pair of them."""
+        images, labels = self.batch_check().tensors(data).values()
+        return ops.convert_to_tensor(images), ops.convert_to_tensor(labels)
 
     def _track(self, losses: Losses, images: Any) -> dict[str, Any]:
         """Adds batch means to the epoch means, weighted by the size of the batch."""
@@ -210,13 +232,3 @@ class FGSMAdversarialTraining(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         """One mean per loss and accuracy; Keras resets them at the start of each epoch."""
         return list(self._trackers.values())
-
-
-def _read_pair(data: Any) -> tuple[Any, Any]:
-    """Returns images and labels as tensors, or raises a ValueError if the batch is not a pair."""
-    if not isinstance(data, list | tuple) or len(data) != 2:
-        raise ValueError(
-            f"Expected a batch as a pair (images, labels), received {type(data).__name__}. Pass "
-            "arrays to fit(images, labels), or a keras.utils.PyDataset of pairs."
-        )
-    return ops.convert_to_tensor(data[0]), ops.convert_to_tensor(data[1])

@@ -5,8 +5,8 @@ It works on integer labels in NumPy, without running a network.
 
 from __future__ import annotations
 
-import math
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 
 from defenses.voting import VotingStatistics, as_labels, majority_vote, voting_analysis
+from validation import check_flag, check_integer, check_number
 
 __all__ = [
     "ConditionalTables",
@@ -22,6 +23,9 @@ __all__ = [
     "softmax_prior",
     "voting_analysis",
 ]
+
+MOST_CLASSES = 200
+"""Most classes, of which the tables have the third power of entries."""
 
 BACKOFF_STRENGTH = 10.0
 """Weight of the coarser table in a sparse cell, as a number of images."""
@@ -48,16 +52,13 @@ def softmax_prior(logits: np.ndarray, uniform_fraction: float = 1e-3) -> np.ndar
         ValueError: If the logits are not finite or of another shape, or the fraction is out of
             range.
     """
-    values = np.asarray(logits, dtype="float64")
-    if values.ndim != 2 or not np.isfinite(values).all():
+    values = _as_floats("logits", logits)
+    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
         raise ValueError(
             f"Expected finite logits of shape (batch, classes), received shape {values.shape}. "
             "Pass the output of a classifier."
         )
-    if not 0 <= uniform_fraction <= 1:
-        raise ValueError(
-            f"Expected uniform_fraction in [0, 1], received {uniform_fraction}. 0.001 is enough."
-        )
+    check_number("uniform_fraction", uniform_fraction, at_least=0, at_most=1, such_as=1e-3)
     unscaled = np.exp(values - values.max(axis=1, keepdims=True))
     softmax = unscaled / unscaled.sum(axis=1, keepdims=True)
     return (1 - uniform_fraction) * softmax + uniform_fraction / values.shape[1]
@@ -99,14 +100,14 @@ class ConditionalTables:
     target_given_vote_and_class: np.ndarray
 
     def __post_init__(self) -> None:
-        votes = np.asarray(self.vote_given_class, dtype="float64")
-        targets = np.asarray(self.target_given_vote_and_class, dtype="float64")
+        votes = _as_floats("vote_given_class", self.vote_given_class)
+        targets = _as_floats("target_given_vote_and_class", self.target_given_vote_and_class)
         classes = votes.shape[0] if votes.ndim else 0
-        if votes.shape != (classes,) * 2 or targets.shape != (classes,) * 3:
+        if classes < 2 or votes.shape != (classes,) * 2 or targets.shape != (classes,) * 3:
             raise ValueError(
                 "Expected tables of shape (classes, classes) and (classes, classes, classes), "
-                f"received {votes.shape} and {targets.shape}. Make them with "
-                "ConditionalTables.fit."
+                f"for at least 2 classes, received {votes.shape} and {targets.shape}. Make them "
+                "with ConditionalTables.fit."
             )
         for name, table in (("vote", votes), ("target", targets)):
             if not (table > 0).all() or not np.allclose(table.sum(axis=-1), 1.0, atol=1e-6):
@@ -158,11 +159,9 @@ class ConditionalTables:
             ValueError: If the arrays differ in length, are empty or hold labels out of range, or
                 ``smoothing`` is not positive.
         """
-        if not (math.isfinite(smoothing) and smoothing > 0):
-            raise ValueError(
-                f"Expected a positive smoothing, received {smoothing}. 1.0 is Laplace's; with 0 "
-                "an empty cell would have no distribution."
-            )
+        check_integer("num_classes", num_classes, at_least=2, at_most=MOST_CLASSES, such_as=10)
+        check_number("smoothing", smoothing, above=0, at_most=1e9, such_as=1.0)
+        check_flag("backoff", backoff)
         classes = as_labels("labels", labels, num_classes)
         evidence_a = as_labels("target_predictions", target_predictions, num_classes)
         evidence_b = as_labels("votes", votes, num_classes)
@@ -238,7 +237,7 @@ class ConditionalTables:
         """
         posterior = self.posterior(target_predictions, votes, prior)
         tied = posterior >= posterior.max(axis=1, keepdims=True) * (1 - _TIE_TOLERANCE)
-        voted = np.asarray(votes).astype("int64")
+        voted = as_labels("votes", votes, self.num_classes)
         vote_is_tied = np.take_along_axis(tied, voted[:, None], axis=1)[:, 0]
         return np.where(vote_is_tied, voted, tied.argmax(axis=1))
 
@@ -274,12 +273,23 @@ class ConditionalTables:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Reads the tables from an ``.npz`` file, without pickle."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls.from_arrays(dict(file))
+        """Reads the tables from an ``.npz`` file, without pickle.
+
+        Raises:
+            ValueError: If the file is damaged, of another kind, or its tables are not valid.
+        """
+        with open(path, "rb") as opened:
+            try:
+                arrays = dict(np.load(opened, allow_pickle=False))
+            except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
+                raise ValueError(
+                    f"Expected the tables that ConditionalTables.save has written, received "
+                    f"{os.fspath(path)!r}, which is damaged or of another kind. Fit them again."
+                ) from error
+        return cls.from_arrays(arrays)
 
     def _checked_prior(self, prior: np.ndarray, batch: int) -> np.ndarray:
-        values = np.asarray(prior, dtype="float64")
+        values = _as_floats("prior", prior)
         fits = values.shape in ((self.num_classes,), (batch, self.num_classes))
         if not fits or not np.isfinite(values).all() or (values < 0).any():
             raise ValueError(
@@ -293,6 +303,16 @@ class ConditionalTables:
                 "Use None for the uniform prior."
             )
         return values
+
+
+def _as_floats(name: str, values: np.ndarray) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype="float64")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected {name} as an array of numbers, received {type(values).__name__}. Pass a "
+            "NumPy array whose rows have one length."
+        ) from error
 
 
 def _smoothed(counts: np.ndarray, smoothing: float) -> np.ndarray:

@@ -11,18 +11,22 @@ import numpy as np
 from keras import ops
 
 from defenses.batches import predict_in_batches, reset_seed_generators
+from defenses.image_model import ImageModel
 from defenses.purifier import Purifier
 from models.layers import check_classifier
-from validation import check_images
+from validation import check_choice, check_flag, check_images, check_integer
 
 __all__ = ["RULES", "DefendedClassifier"]
 
 RULES = ("single", "mean", "mean_logits")
 """How several classifiers are combined; see ``DefendedClassifier``."""
 
+MOST_DRAWS = 1_000
+"""Most purifications of an image in one call: each is a part of the graph of its own."""
+
 
 @keras.saving.register_keras_serializable(package="cleanroom")
-class DefendedClassifier(keras.Model):
+class DefendedClassifier(ImageModel):
     """Purifies an image, classifies the result, and returns log-probabilities.
 
     It is itself a classifier, so an attack on it is an attack on the whole defense: the gradient
@@ -40,13 +44,15 @@ class DefendedClassifier(keras.Model):
 
     Args:
         purifier: Cleans the images; ``None`` leaves them unchanged.
-        classifiers: At least one classifier that returns logits.
+        classifiers: At least one classifier that returns logits; with a purifier, also one that is
+            written as a subclass of ``keras.Model``.
         rule: ``"single"``, the one classifier; ``"mean"``, the mean of the probabilities;
             ``"mean_logits"``, the mean of the logits.
         identity_gradient: Whether the gradient of the purifier is replaced by that of the identity
             (BPDA), for one that is not differentiable. Values stay the same, up to rounding.
         num_draws: Number of purifications of each image whose probabilities are averaged; more than
-            one makes the gradient an expectation over the purifier's randomness (EOT).
+            one makes the gradient an expectation over the purifier's randomness (EOT); at most
+            ``MOST_DRAWS``.
         **kwargs: Name and dtype, as of any model.
 
     Call arguments:
@@ -58,8 +64,8 @@ class DefendedClassifier(keras.Model):
 
     Raises:
         ValueError: If the rule is unknown, there is no classifier, several for ``"single"``, the
-            models do not fit each other, a classifier ends in a softmax, or ``num_draws`` is below
-            1.
+            models are of another kind or do not fit each other, a classifier ends in a softmax, or
+            ``num_draws`` is out of range.
 
     Example:
         import numpy as np
@@ -82,21 +88,18 @@ class DefendedClassifier(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_members(purifier, classifiers, rule)
-        if num_draws < 1:
-            raise ValueError(
-                f"Expected at least one draw, received {num_draws}. Use 1 for a deterministic "
-                "purifier."
-            )
+        classifiers = _check_members(purifier, classifiers, rule)
+        check_flag("identity_gradient", identity_gradient)
+        check_integer("num_draws", num_draws, at_least=1, at_most=MOST_DRAWS)
         self.purifier = purifier
-        self.classifiers = list(classifiers)
+        self.classifiers = classifiers
         self.rule = rule
         self.identity_gradient = bool(identity_gradient)
         self.num_draws = int(num_draws)
         self.build((None, *self.image_shape))
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
         """``(height, width, channels)`` of the images."""
         return tuple(self.classifiers[0].input_shape[1:])
 
@@ -207,15 +210,27 @@ def _log_mean(log_probabilities: list[Any]) -> Any:
 
 def _check_members(
     purifier: Purifier | None, classifiers: Sequence[keras.Model], rule: str
-) -> None:
-    if rule not in RULES:
-        raise ValueError(f"Unknown rule {rule!r}. Known: {', '.join(RULES)}.")
+) -> list[keras.Model]:
+    """Returns the classifiers, each of known shapes, once all members are found to fit."""
+    check_choice("rule", rule, RULES)
+    if purifier is not None and not isinstance(purifier, Purifier):
+        raise ValueError(
+            f"Expected a Purifier or None as purifier, received {type(purifier).__name__}. Build "
+            "one with get_purifier(name).for_images(input_shape)."
+        )
+    if not isinstance(classifiers, list | tuple):
+        raise ValueError(
+            f"Expected classifiers as a list of models, received {type(classifiers).__name__}. "
+            "Pass [classifier]."
+        )
     if len(classifiers) == 0 or (rule == "single" and len(classifiers) > 1):
         wanted = "exactly one classifier" if rule == "single" else "at least one classifier"
         raise ValueError(
             f"Expected {wanted} for the rule {rule!r}, received {len(classifiers)}. Use the rule "
             "'mean' for several."
         )
+    if purifier is not None:
+        classifiers = [_functional(c, purifier.image_shape) for c in classifiers]
     for classifier in classifiers:
         check_classifier(classifier)
     inputs = {tuple(classifier.input_shape[1:]) for classifier in classifiers}
@@ -228,3 +243,12 @@ def _check_members(
             f"received image shapes {sorted(inputs)} and output shapes {sorted(outputs)}. Build "
             "all of them for the same data set."
         )
+    return list(classifiers)
+
+
+def _functional(classifier: Any, image_shape: tuple[int, int, int]) -> Any:
+    """A classifier written as a subclass as a functional model, whose shapes are known."""
+    if not isinstance(classifier, keras.Model) or hasattr(classifier, "input_shape"):
+        return classifier
+    images = keras.Input(image_shape, name="images")
+    return keras.Model(images, classifier(images), name=classifier.name)

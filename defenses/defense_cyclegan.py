@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Self
 
 import keras
@@ -15,10 +14,13 @@ from defenses.gan_losses import (
     least_squares_discriminator_loss,
     least_squares_generator_loss,
 )
+from defenses.losses import MOST_NOISE, check_weights
 from defenses.phases import Batch, Losses, step_objective
+from defenses.purifier import check_functional
 from defenses.registry import register
 from models.gan_networks import cyclegan_networks
-from models.layers import LayerSeeds
+from models.layers import MOST_SEED, LayerSeeds
+from validation import check_choice, check_integer, check_number
 
 __all__ = ["MODES", "DefenseCycleGAN"]
 
@@ -108,6 +110,7 @@ class DefenseCycleGAN(AdversarialPurifier):
         discriminators = [d for d in (discriminator_a, discriminator_b) if d is not None]
         _check_networks([generator_a, generator_b], discriminators)
         _check_options(gan_p, cycle_weight, noisy_a, mode)
+        check_integer("seed", seed, at_most=MOST_SEED, such_as=0)
         self.generator_a = generator_a
         self.generator_b = generator_b
         self.discriminator_a: Any = discriminator_a
@@ -287,6 +290,9 @@ class DefenseCycleGAN(AdversarialPurifier):
 
 def _check_networks(generators: list[keras.Model], discriminators: list[keras.Model]) -> None:
     """Raises a ValueError unless all networks take the images that both generators make."""
+    for name, networks in (("a generator", generators), ("a discriminator", discriminators)):
+        for network in networks:
+            check_functional(**{name: network})
     shapes = [network.input_shape for network in generators + discriminators]
     shapes += [network.output_shape for network in generators]
     if len(set(shapes)) != 1 or len(discriminators) == 1:
@@ -300,10 +306,6 @@ def _check_networks(generators: list[keras.Model], discriminators: list[keras.Mo
 def _check_options(gan_p: int, cycle_weight: float, noisy_a: float, mode: str) -> None:
     """Raises a ValueError unless every option is in its range."""
     check_power(gan_p)
-    for name, value in (("cycle_weight", cycle_weight), ("noisy_a", noisy_a)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(
-                f"Expected {name} of at least 0, received {value!r}. Use 0 to switch it off."
-            )
-    if mode not in MODES:
-        raise ValueError(f"Unknown mode {mode!r}. Known: {', '.join(MODES)}.")
+    check_weights(cycle_weight=cycle_weight)
+    check_number("noisy_a", noisy_a, at_least=0, at_most=MOST_NOISE, such_as=0.1)
+    check_choice("mode", mode, MODES)

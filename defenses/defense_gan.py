@@ -14,8 +14,13 @@ from defenses.registry import register
 from defenses.wasserstein_gan import WassersteinGAN
 from models.layers import LayerSeeds
 from models.wasserstein_gan import wasserstein_critic, wasserstein_generator
+from validation import check_call, check_integer, check_number
 
 __all__ = ["DefenseGAN"]
+
+MOST_RESTARTS = 1_000
+MOST_STEPS = 100_000
+"""With more of either, a search would not fit in memory or not end."""
 
 
 @register("defense_gan")
@@ -41,8 +46,9 @@ class DefenseGAN(WassersteinGAN):
     Args:
         generator: Latent vectors to images in [0, 1].
         critic: Images to scores ``(batch, 1)``; ``None`` for a purifier without training.
-        num_restarts: Random starts R of a search, at least 1.
-        num_steps: Descent steps L of a search, at least 0; 0 compares the starts alone.
+        num_restarts: Random starts R of a search, from 1 to ``MOST_RESTARTS``.
+        num_steps: Descent steps L of a search, from 0 to ``MOST_STEPS``; 0 compares the starts
+            alone.
         learning_rate: Learning rate of the search, positive.
         momentum: Momentum of the search, in [0, 1).
         initial_scale: Standard deviation of the starts, positive; ``None`` is
@@ -86,13 +92,18 @@ class DefenseGAN(WassersteinGAN):
         **arguments: Any,
     ) -> None:
         super().__init__(generator, critic, **arguments)
+        check_integer("num_restarts", num_restarts, at_least=1, at_most=MOST_RESTARTS, such_as=10)
+        check_integer("num_steps", num_steps, at_most=MOST_STEPS, such_as=200)
+        check_number("learning_rate", learning_rate, above=0, such_as=10.0)
+        check_number("momentum", momentum, at_least=0, below=1, such_as=0.7)
+        if initial_scale is not None:
+            check_number("initial_scale", initial_scale, above=0, such_as=1.0)
         self.num_restarts = int(num_restarts)
         self.num_steps = int(num_steps)
         self.learning_rate = float(learning_rate)
         self.momentum = float(momentum)
         scale = self.latent_dim**-0.5 if initial_scale is None else initial_scale
         self.initial_scale = float(scale)
-        _check_arguments(self)
         self.finish_building()
 
     @classmethod
@@ -142,7 +153,14 @@ class DefenseGAN(WassersteinGAN):
 
         Returns:
             The final latent vectors, their reconstructions and their errors, of every start.
+
+        Raises:
+            ValueError: If the images or latent vectors are of another kind or shape, or the backend
+                is neither TensorFlow nor JAX.
         """
+        check_call(images, self.image_shape)
+        if latents is not None:
+            self._check_latents(latents)
         images = ops.stop_gradient(ops.convert_to_tensor(images, dtype="float32"))
         if latents is None:
             shape = (ops.shape(images)[0], self.num_restarts, self.latent_dim)
@@ -165,26 +183,18 @@ class DefenseGAN(WassersteinGAN):
             ops.reshape(errors, (-1, num_restarts)),
         )
 
+    def _check_latents(self, latents: Any) -> None:
+        shape = tuple(getattr(latents, "shape", ()))
+        if len(shape) != 3 or shape[2] not in (None, self.latent_dim):
+            raise ValueError(
+                f"Expected latents of shape (batch, num_restarts, {self.latent_dim}), received "
+                f"{shape}. Pass a tensor with a latent vector for each start of each image."
+            )
+
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the purifier, its networks included."""
         return {**super().get_config(), **{name: getattr(self, name) for name in _NUMBERS}}
 
 
-_NUMBERS = {
-    "num_restarts": ("at least 1", lambda value: value >= 1),
-    "num_steps": ("at least 0", lambda value: value >= 0),
-    "learning_rate": ("above 0", lambda value: value > 0),
-    "momentum": ("in [0, 1)", lambda value: 0 <= value < 1),
-    "initial_scale": ("above 0", lambda value: value > 0),
-}
-"""The numerical options of a search, and their valid ranges."""
-
-
-def _check_arguments(purifier: DefenseGAN) -> None:
-    """Raises a ValueError if a number is out of range."""
-    for name, (expected, accepts) in _NUMBERS.items():
-        value = getattr(purifier, name)
-        if not accepts(value):
-            raise ValueError(
-                f"Expected {name} {expected}, received {value}. Leave it out for the published one."
-            )
+_NUMBERS = ("num_restarts", "num_steps", "learning_rate", "momentum", "initial_scale")
+"""The numerical options of a search."""

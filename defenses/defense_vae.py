@@ -7,7 +7,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from defenses.losses import binary_cross_entropy_loss, kl_divergence_loss
+from defenses.losses import binary_cross_entropy_loss, check_weights, kl_divergence_loss
 from defenses.phases import Batch, Losses, step_objective
 from defenses.registry import register
 from defenses.variational_purifier import VariationalPurifier
@@ -49,7 +49,8 @@ class DefenseVAE(VariationalPurifier):
         Purified images, shape of the input, in [0, 1].
 
     Raises:
-        ValueError: If the networks do not fit each other or the weight is negative.
+        ValueError: If the networks do not fit each other or the weight is negative or not
+            finite.
 
     Example:
         import numpy as np
@@ -76,11 +77,7 @@ class DefenseVAE(VariationalPurifier):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        if not kl_weight >= 0:
-            raise ValueError(
-                f"Expected kl_weight of at least 0, received {kl_weight}. Use 0 to switch the "
-                "divergence off."
-            )
+        check_weights(kl_weight=kl_weight)
         super().__init__(encoder, decoder, mean_latent=True, seed=seed, **kwargs)
         self.kl_weight = float(kl_weight)
 

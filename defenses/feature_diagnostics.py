@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from defenses.vqunet import VQUNet, network_outputs
-from validation import check_images
+from validation import check_images, check_integer
 
 __all__ = ["DepthDiagnostics", "FeatureDiagnostics", "feature_diagnostics"]
 
@@ -94,14 +94,16 @@ def feature_diagnostics(
     Raises:
         ValueError: If the two arrays differ in shape or are no valid images.
     """
+    purifier = VQUNet.narrow(purifier)
     if np.shape(clean_images) != np.shape(attacked_images):
         raise ValueError(
             "Expected an attacked image for each clean one, received the shapes "
             f"{np.shape(clean_images)} and {np.shape(attacked_images)}. Pass the clean images "
             "that the attacked ones were made from, in the same order."
         )
-    clean_images = check_images(clean_images, purifier.image_shape)
-    attacked_images = check_images(attacked_images, purifier.image_shape)
+    clean_images = check_images(clean_images, purifier.image_shape, name="clean_images")
+    attacked_images = check_images(attacked_images, purifier.image_shape, name="attacked_images")
+    check_integer("batch_size", batch_size, at_least=1, such_as=128)
     distances, means, sizes = [], [], []
     spreads = {"features": _Spreads(), "codes": _Spreads()}
     for start in range(0, len(clean_images), batch_size):

@@ -10,6 +10,8 @@ from typing import Any
 
 from keras import ops
 
+from defenses.losses import check_same_shape, full_precision
+
 __all__ = [
     "GAN_POWERS",
     "check_power",
@@ -85,12 +87,14 @@ def cycle_loss(images: Any, cycled_images: Any) -> Any:
     Returns:
         ``(batch,)``, at least 0.
     """
+    check_same_shape(images=images, cycled_images=cycled_images)
+    images, cycled_images = full_precision(images, cycled_images)
     return ops.mean(ops.abs(cycled_images - images), axis=(1, 2, 3))
 
 
 def check_power(power: int) -> None:
     """Raises a ValueError unless ``power`` is one of ``GAN_POWERS``."""
-    if power not in GAN_POWERS:
+    if not isinstance(power, int) or isinstance(power, bool) or power not in GAN_POWERS:
         raise ValueError(
             f"Expected a power of {' or '.join(map(str, GAN_POWERS))}, received {power!r}. Use 2 "
             "for least squares, 1 for absolute values."
@@ -100,5 +104,6 @@ def check_power(power: int) -> None:
 def _distance(scores: Any, target: float, power: int) -> Any:
     """Distance of scores from their target, raised to a power and averaged over each image."""
     check_power(power)
+    (scores,) = full_precision(scores)
     distance = ops.abs(scores - target) if power == 1 else ops.square(scores - target)
     return ops.mean(distance, axis=tuple(range(1, len(distance.shape))))

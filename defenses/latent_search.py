@@ -59,6 +59,9 @@ def descend_latents(
 
     Returns:
         ``(batch, latent_dim)``, any range.
+
+    Raises:
+        ValueError: If the backend is neither TensorFlow nor JAX.
     """
     first_decayed = math.ceil(DECAY_START * num_steps)
 

@@ -1,7 +1,8 @@
 """The published losses, one pure function each, in ``keras.ops`` alone.
 
 A loss returns one number per image, shape ``(batch,)``, and says whether it sums or averages over
-pixels; the mean over the batch is the training step's.
+pixels; the mean over the batch is the training step's. What networks return in half precision is
+brought to float32 first, since a sum over pixels would overflow.
 """
 
 from __future__ import annotations
@@ -10,11 +11,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
+from validation import check_integer, check_number, check_numbers
+
 __all__ = [
+    "MOST_NOISE",
+    "MOST_SIGMA",
+    "MOST_WEIGHT",
     "binary_cross_entropy_loss",
+    "check_same_shape",
+    "check_weights",
+    "full_precision",
     "kl_divergence_loss",
     "laplacian_of_gaussian_kernel",
     "mean_squared_error_loss",
@@ -28,6 +38,66 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 PROBABILITY_MARGIN = 1e-7
 """Distance that probabilities keep from 0 and 1, where a logarithm is infinite."""
+
+
+MOST_WEIGHT = 1e9
+"""Largest weight of a loss; with more, float32 would lose the other losses or overflow."""
+
+MOST_NOISE = 10.0
+"""Largest standard deviation of noise on images in [0, 1]."""
+
+MOST_SIGMA = 100.0
+"""Largest scale of a Laplacian of Gaussian, in pixels."""
+
+_LARGEST_KERNEL = 2 * math.ceil(3 * MOST_SIGMA) + 1
+
+
+def check_weights(**weights: float) -> None:
+    """Raises a ValueError unless all weights of losses are in [0, ``MOST_WEIGHT``].
+
+    Args:
+        **weights: What the caller passed, by name; 0 switches a loss off.
+
+    Raises:
+        ValueError: If one is no finite number or out of range.
+    """
+    for name, weight in weights.items():
+        check_number(name, weight, at_least=0, at_most=MOST_WEIGHT, such_as=1.0)
+
+
+def check_same_shape(**tensors: Any) -> None:
+    """Raises a ValueError where tensors that are compared entry by entry differ in shape.
+
+    Axes of one entry would be broadcast, such as one channel beside three.
+
+    Args:
+        **tensors: By the name that the message calls them; unknown sizes fit any.
+
+    Raises:
+        ValueError: If two shapes do not fit.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    (first, wanted), *others = shapes.items()
+    for name, shape in others:
+        sizes = zip(shape, wanted, strict=False)
+        if len(shape) != len(wanted) or any(
+            None not in pair and len({*pair}) > 1 for pair in sizes
+        ):
+            raise ValueError(
+                f"Expected {first} and {name} of one shape, received {wanted} and {shape}. "
+                "Pass one for each of the other, with as many channels."
+            )
+
+
+def full_precision(*tensors: Any) -> list[Any]:
+    """The tensors, those of half precision as float32 and all others as they are."""
+    halves = ("float16", "bfloat16")
+    return [
+        ops.cast(tensor, "float32")
+        if keras.backend.standardize_dtype(tensor.dtype) in halves
+        else tensor
+        for tensor in tensors
+    ]
 
 
 def reconstruction_loss(images: Any, reconstructions: Any) -> Any:
@@ -47,6 +117,8 @@ def reconstruction_loss(images: Any, reconstructions: Any) -> Any:
     Returns:
         ``(batch,)``, from 0 to half the number of values of an image.
     """
+    check_same_shape(images=images, reconstructions=reconstructions)
+    images, reconstructions = full_precision(images, reconstructions)
     return 0.5 * ops.sum(ops.square(reconstructions - images), axis=(1, 2, 3))
 
 
@@ -65,6 +137,8 @@ def mean_squared_error_loss(images: Any, reconstructions: Any) -> Any:
     Returns:
         ``(batch,)`` in [0, 1].
     """
+    check_same_shape(images=images, reconstructions=reconstructions)
+    images, reconstructions = full_precision(images, reconstructions)
     return ops.mean(ops.square(reconstructions - images), axis=(1, 2, 3))
 
 
@@ -87,6 +161,8 @@ def binary_cross_entropy_loss(images: Any, reconstructions: Any) -> Any:
         ``(batch,)``, at least 0. At a perfect reconstruction it is the entropy of the image,
         which is 0 for black and white alone, and its gradient is 0 there.
     """
+    check_same_shape(images=images, reconstructions=reconstructions)
+    images, reconstructions = full_precision(images, reconstructions)
     probabilities = ops.clip(reconstructions, PROBABILITY_MARGIN, 1.0 - PROBABILITY_MARGIN)
     present = images * ops.log(probabilities)
     absent = (1.0 - images) * ops.log1p(-probabilities)
@@ -109,6 +185,8 @@ def kl_divergence_loss(z_mean: Any, z_log_var: Any) -> Any:
     Returns:
         ``(batch,)``, at least 0; 0 exactly where the mean is 0 and the variance 1.
     """
+    check_same_shape(z_mean=z_mean, z_log_var=z_log_var)
+    z_mean, z_log_var = full_precision(z_mean, z_log_var)
     terms = ops.square(z_mean) + ops.expm1(z_log_var) - z_log_var
     return 0.5 * ops.sum(terms, axis=1)
 
@@ -133,16 +211,12 @@ def laplacian_of_gaussian_kernel(sigma: float = 1.0, size: int | None = None) ->
     Raises:
         ValueError: If ``sigma`` is not positive or ``size`` is even or too small.
     """
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(
-            f"Expected a positive sigma, received {sigma}. 1.0 suits images of 28 to 32 pixels."
-        )
+    check_number("sigma", sigma, above=0, at_most=MOST_SIGMA, such_as=1.0)
     if size is None:
         size = 2 * math.ceil(3 * sigma) + 1
-    if size < 3 or size % 2 == 0:
-        raise ValueError(
-            f"Expected an odd size of at least 3, received {size}. Use 7 for sigma 1, or None."
-        )
+    check_integer("size (odd)", size, at_least=3, at_most=_LARGEST_KERNEL, such_as=7)
+    if size % 2 == 0:
+        raise ValueError(f"Expected size to be odd, received {size}. Use 7 for sigma 1, or None.")
     axis = np.arange(size, dtype="float64") - size // 2
     scaled_square = (axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * sigma**2)
     kernel = -(1 - scaled_square) * np.exp(-scaled_square) / (math.pi * sigma**4)
@@ -200,8 +274,9 @@ def spatial_frequency_loss(
     Raises:
         ValueError: If there is no scale, or an image is smaller than a kernel.
     """
-    if not sigmas:
-        raise ValueError("Expected at least one scale in sigmas, received none. Use (1.0,).")
+    sigmas = check_numbers("sigmas", sigmas, above=0, at_most=MOST_SIGMA)
+    check_same_shape(images=images, reconstructions=reconstructions)
+    images, reconstructions = full_precision(images, reconstructions)
     difference = to_grey(images) - to_grey(reconstructions)
     height, width = difference.shape[1:3]
     total = 0.0

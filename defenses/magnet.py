@@ -7,11 +7,13 @@ from typing import Any, Self
 import keras
 from keras import layers, ops
 
+from defenses.losses import MOST_NOISE, check_weights, full_precision
 from defenses.phases import Batch, Losses, Phase, step_objective
-from defenses.purifier import Purifier
+from defenses.purifier import Purifier, check_functional
 from defenses.registry import register
-from models.layers import LayerSeeds
+from models.layers import MOST_SEED, LayerSeeds
 from models.magnet_autoencoders import magnet_autoencoder
+from validation import check_image_shape, check_integer, check_number
 
 __all__ = ["COLOUR_NOISE", "GREY_NOISE", "MagNet"]
 
@@ -45,7 +47,7 @@ class MagNet(Purifier):
 
     Raises:
         ValueError: If the autoencoder does not keep the shape or is not a chain of layers, or a
-            number is negative.
+            number is out of range.
 
     Example:
         import numpy as np
@@ -74,11 +76,9 @@ class MagNet(Purifier):
     ) -> None:
         super().__init__(**kwargs)
         _check_autoencoder(autoencoder)
-        if not (training_noise >= 0 and activity_weight >= 0):
-            raise ValueError(
-                f"Expected training_noise and activity_weight of at least 0, received "
-                f"{training_noise} and {activity_weight}. Use 0 to switch one off."
-            )
+        check_number("training_noise", training_noise, at_least=0, at_most=MOST_NOISE, such_as=0.1)
+        check_weights(activity_weight=activity_weight)
+        check_integer("seed", seed, at_most=MOST_SEED, such_as=0)
         self.autoencoder = autoencoder
         self.training_noise = float(training_noise)
         self.activity_weight = float(activity_weight)
@@ -113,7 +113,7 @@ class MagNet(Purifier):
             A built purifier.
         """
         del num_classes
-        grey = input_shape[-1] == 1
+        grey = check_image_shape(input_shape)[-1] == 1
         if variant is None:
             variant = "I" if grey else "II"
         if training_noise is None:
@@ -148,7 +148,9 @@ class MagNet(Purifier):
         for layer in self.autoencoder.layers[1:]:
             x = layer(x)
             if isinstance(layer, layers.Conv2D):
-                activity = activity + ops.mean(ops.sum(ops.square(x), axis=(1, 2, 3)))
+                (active,) = full_precision(x)
+                activity = activity + ops.mean(ops.sum(ops.square(active), axis=(1, 2, 3)))
+        images, x = full_precision(images, x)
         reconstruction = ops.mean(ops.square(x - images))
         return {
             "loss": reconstruction + self.activity_weight * activity,
@@ -201,6 +203,7 @@ class MagNet(Purifier):
 
 def _check_autoencoder(autoencoder: keras.Model) -> None:
     """Raises a ValueError unless the network keeps the shape, layer after layer."""
+    check_functional(autoencoder=autoencoder)
     chain = all(
         previous.output is layer.input
         for previous, layer in zip(autoencoder.layers[:-1], autoencoder.layers[1:], strict=True)

@@ -12,7 +12,15 @@ from keras import ops
 
 from defenses.batches import predict_in_batches
 from defenses.purifier import Purifier
-from validation import check_images
+from models.layers import check_classifier
+from validation import (
+    check_call,
+    check_flag,
+    check_images,
+    check_integer,
+    check_labels,
+    check_number,
+)
 
 __all__ = [
     "DivergenceDetector",
@@ -83,9 +91,19 @@ class MagNetDetector(abc.ABC):
     Args:
         reformer: Trained purifier whose output is compared with its input.
         threshold: Largest score that is accepted; ``None`` until ``fit_threshold`` has set it.
+
+    Raises:
+        ValueError: If the reformer is no purifier or the threshold no finite number of at least 0.
     """
 
     def __init__(self, reformer: Purifier, *, threshold: float | None = None) -> None:
+        if not isinstance(reformer, Purifier):
+            raise ValueError(
+                f"Expected a Purifier as reformer, received {type(reformer).__name__}. Pass the "
+                "trained MagNet."
+            )
+        if threshold is not None:
+            check_number("threshold", threshold, at_least=0)
         self.reformer = reformer
         self.threshold = threshold
 
@@ -137,12 +155,14 @@ class MagNetDetector(abc.ABC):
         Raises:
             ValueError: If the rate is out of range or amounts to less than one image.
         """
+        check_number("false_positive_rate", false_positive_rate, above=0, below=1, such_as=0.01)
+        validation_images = check_images(validation_images, self.reformer.image_shape)
         num_rejected = int(false_positive_rate * len(validation_images) + 1e-9)
-        if not 0 < false_positive_rate < 1 or num_rejected < 1:
+        if num_rejected < 1:
             raise ValueError(
-                f"Expected a false_positive_rate between 0 and 1 that is at least one of the "
-                f"images, received {false_positive_rate} and {len(validation_images)} images. "
-                "Raise the rate or pass more images."
+                "Expected a false_positive_rate that is at least one of the images, received "
+                f"{false_positive_rate} and {len(validation_images)} images. Raise the rate or "
+                "pass more images."
             )
         scores = np.sort(self.scores(validation_images, batch_size))
         self.threshold = float(scores[-num_rejected - 1])
@@ -199,12 +219,12 @@ class ErrorDetector(MagNetDetector):
         self, reformer: Purifier, *, order: int = 2, threshold: float | None = None
     ) -> None:
         super().__init__(reformer, threshold=threshold)
-        if order not in (1, 2):
-            raise ValueError(f"Expected order 1 or 2, received {order!r}.")
+        check_integer("order", order, at_least=1, at_most=2)
         self.order = order
 
     def score_batch(self, images: Any) -> Any:
         """The norm of the change; see the base class."""
+        check_call(images, self.reformer.image_shape)
         return reconstruction_error(images, self.reformer(images, training=False), self.order)
 
 
@@ -246,15 +266,14 @@ class DivergenceDetector(MagNetDetector):
         threshold: float | None = None,
     ) -> None:
         super().__init__(reformer, threshold=threshold)
-        if not temperature > 0:
-            raise ValueError(
-                f"Expected a positive temperature, received {temperature}. MagNet has 10 and 40."
-            )
+        check_number("temperature", temperature, above=0, such_as=10.0)
+        check_classifier(classifier)
         self.classifier = classifier
         self.temperature = float(temperature)
 
     def score_batch(self, images: Any) -> Any:
         """The divergence of the two predictions; see the base class."""
+        check_call(images, self.reformer.image_shape)
         reformed = self.reformer(images, training=False)
         before, after = (self.classifier(x, training=False) for x in (images, reformed))
         return jensen_shannon_divergence(before, after, self.temperature)
@@ -273,7 +292,7 @@ def accepted_by_all(
     Returns:
         Booleans ``(num_images,)``.
     """
-    accepted = np.ones(len(images), dtype=bool)
+    accepted = np.ones(len(check_images(images)), dtype=bool)
     for detector in detectors:
         accepted &= detector.accepts(images, batch_size)
     return accepted
@@ -302,14 +321,17 @@ def handled(
     Raises:
         ValueError: If the three differ in shape.
     """
-    arrays = [np.asarray(array) for array in (labels, predictions, accepted)]
-    if len({array.shape for array in arrays}) > 1:
+    check_flag("adversarial", adversarial)
+    num_images = np.size(accepted)
+    truth = check_labels(labels, num_images)
+    found = check_labels(predictions, num_images, name="predictions")
+    accepts = np.asarray(accepted)
+    if accepts.dtype.kind != "b" or accepts.ndim != 1:
         raise ValueError(
-            "Expected labels, predictions and accepted of one shape, received "
-            f"{[array.shape for array in arrays]}. Pass one entry for each image."
+            f"Expected accepted as booleans of shape ({num_images},), one for each image, received "
+            f"dtype {accepts.dtype} and shape {accepts.shape}. Pass the result of accepted_by_all."
         )
-    correct = arrays[0] == arrays[1]
-    accepts = arrays[2].astype(bool)
+    correct = truth == found
     return correct | ~accepts if adversarial else correct & accepts
 
 
@@ -334,6 +356,7 @@ def published_detectors(
         Detectors with thresholds.
     """
     detectors: list[tuple[MagNetDetector, float]]
+    images = check_images(images, purifier.image_shape)
     if images.shape[-1] == 1:
         detectors = [(ErrorDetector(purifier, order=2), 0.001)]
     else:

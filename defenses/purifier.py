@@ -4,12 +4,14 @@ A purifier maps images to images: it takes an image that may be attacked and ret
 the clean one. The rest of the project uses purifiers through this class only.
 
 This module imports no backend. ``tensorflow`` is imported inside the training steps only, so a
-saved purifier loads and purifies on any Keras backend.
+saved purifier loads on every backend of Keras and, unless it takes gradients as Defense-GAN does,
+purifies there.
 """
 
 from __future__ import annotations
 
 import abc
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -19,14 +21,18 @@ import numpy as np
 from keras import ops
 
 from defenses.batches import predict_in_batches, reset_seed_generators
+from defenses.callbacks import check_callbacks
+from defenses.image_model import ImageModel
+from defenses.optimizers import OptimizerGroup, build_optimizer, take_optimizers
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.saving import CompositeModel, check_onnx_file, check_onnx_packages
-from validation import check_images
+from defenses.training_data import BatchCheck, CheckedTraining
+from validation import check_flag, check_images, check_integer
 
-__all__ = ["Phase", "Purifier"]
+__all__ = ["Phase", "Purifier", "check_functional"]
 
 
-class Purifier(CompositeModel, abc.ABC):
+class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
     """Maps images to images; every defense that cleans its input derives from it.
 
     A subclass makes its networks in ``__init__``, ends it with ``finish_building()``, and gives
@@ -122,6 +128,11 @@ class Purifier(CompositeModel, abc.ABC):
     @abc.abstractmethod
     def image_shape(self) -> tuple[int, int, int]:
         """``(height, width, channels)`` of the images this purifier takes and returns."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes that training labels are of; ``None`` if the networks do not say."""
+        return None
 
     @abc.abstractmethod
     def call(self, images: Any, training: bool = False) -> Any:
@@ -247,40 +258,98 @@ class Purifier(CompositeModel, abc.ABC):
     ) -> None:
         """Takes the optimizer and creates its state, so all variables exist before ``fit``.
 
-        A subclass with several optimizers stores each under its name first and passes one on.
+        A subclass with several optimizers takes each by its name and passes them to
+        ``compile_with``.
 
         Args:
             optimizer: A Keras optimizer, or the name of one; ``None`` is ``default_optimizer()``.
-                Gradients are clipped as the given optimizer is configured to.
+                Gradients are clipped as the given optimizer is configured to. In mixed precision
+                with float16 it is wrapped in a ``LossScaleOptimizer``.
             run_eagerly: Whether to run steps without compiling them.
             jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
-            steps_per_execution: Batches per compiled call.
+            steps_per_execution: Batches per compiled call, at least 1.
+
+        Raises:
+            ValueError: If the optimizer is unknown or belongs to another model, or an argument is
+                of the wrong kind.
         """
+        self.compile_with(
+            {"optimizer": optimizer},
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+        )
+
+    def compile_with(
+        self,
+        given: Mapping[str, keras.optimizers.Optimizer | str | None],
+        *,
+        run_eagerly: bool,
+        jit_compile: bool | str,
+        steps_per_execution: int,
+    ) -> None:
+        """Compiles with one or several optimizers.
+
+        Several become attributes by their names, and ``optimizer`` is the group of them, on each
+        of which Keras's callbacks act.
+
+        Args:
+            given: What ``compile`` took for each of ``optimizer_names``.
+            run_eagerly: See ``compile``, as for the others.
+            jit_compile: Whether to compile with XLA.
+            steps_per_execution: Batches per compiled call.
+
+        Raises:
+            ValueError: See ``compile``; also if one optimizer is given twice.
+        """
+        check_flag("run_eagerly", run_eagerly)
+        if jit_compile != "auto":
+            check_flag("jit_compile (if it is not 'auto')", jit_compile)
+        check_integer("steps_per_execution", steps_per_execution, at_least=1)
+        taken = take_optimizers(self, given, self.default_optimizer)
+        if len(taken) > 1:
+            for name, optimizer in taken.items():
+                setattr(self, name, optimizer)
         super().compile(
-            optimizer=self.default_optimizer() if optimizer is None else optimizer,
+            optimizer=OptimizerGroup(list(taken.values()))
+            if len(taken) > 1
+            else next(iter(taken.values())),
+            auto_scale_loss=False,
             run_eagerly=run_eagerly,
             jit_compile=jit_compile,
             steps_per_execution=steps_per_execution,
         )
         for phase in self.phases():
-            if not phase.optimizer.built:
-                phase.optimizer.build(list(phase.variables))
+            build_optimizer(phase.optimizer, phase.variables)
 
-    def read_batch(self, data: Any) -> Batch:
-        """Returns a training batch as a dict, after checking that nothing is missing.
+    def fit(self, *arguments: Any, **named: Any) -> Any:  # type: ignore[override]
+        """Trains as ``keras.Model.fit`` does, once the callbacks are checked.
 
         Raises:
-            ValueError: If the batch is not a dict or lacks one of ``batch_keys``.
+            ValueError: If a callback monitors what is not logged.
         """
-        batch = data[0] if isinstance(data, list | tuple) and len(data) == 1 else data
-        received = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
-        if not isinstance(batch, Mapping) or not set(self.batch_keys) <= set(batch):
-            raise ValueError(
-                f"Expected a batch as a dict with the keys {list(self.batch_keys)}, received "
-                f"{received}. Pass a keras.utils.PyDataset whose items are such dicts, or a "
-                "dict of arrays."
-            )
-        return batch
+        given = inspect.signature(super().fit).bind(*arguments, **named).arguments
+        validates = given.get("validation_data") is not None or given.get("validation_split")
+        check_callbacks(given.get("callbacks"), self.loss_names, has_validation=bool(validates))
+        return super().fit(*arguments, **named)
+
+    def batch_check(self) -> BatchCheck:
+        """What a training batch has to hold: ``batch_keys``, images of ``image_shape``."""
+        return BatchCheck(
+            image_shape=self.image_shape,
+            image_keys=tuple(key for key in self.batch_keys if key != "label"),
+            label_key="label" if "label" in self.batch_keys else None,
+            num_classes=self.num_classes,
+        )
+
+    def read_batch(self, data: Any) -> Batch:
+        """Returns a training batch as a dict, after checking what a graph shows of it.
+
+        Raises:
+            ValueError: If the batch is not a dict, lacks one of ``batch_keys``, or has images or
+                labels of another kind or shape.
+        """
+        return self.batch_check().tensors(data)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One training step; subclasses write it explicitly, equal to ``phase_train_step``."""
@@ -339,3 +408,22 @@ class Purifier(CompositeModel, abc.ABC):
     def metrics(self) -> list[keras.metrics.Metric]:
         """One mean per loss; Keras resets them at the start of each epoch."""
         return list(self._loss_trackers.values())
+
+
+def check_functional(**networks: Any) -> None:
+    """Raises a ValueError unless all networks are built functional or sequential models.
+
+    Args:
+        **networks: By the names of their arguments.
+
+    Raises:
+        ValueError: If one is another thing, or a model written as a subclass, whose shapes are
+            not known.
+    """
+    for name, network in networks.items():
+        if not isinstance(network, keras.Model) or not hasattr(network, "input_shape"):
+            raise ValueError(
+                f"Expected {name} as a built functional or sequential model, received "
+                f"{type(network).__name__}. Build it with a function of the package models, or "
+                "take for_images, which builds all networks."
+            )

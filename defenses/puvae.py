@@ -8,9 +8,9 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from defenses.losses import binary_cross_entropy_loss
+from defenses.losses import MOST_NOISE, binary_cross_entropy_loss, check_weights
 from defenses.phases import Batch, Losses, Phase, step_objective
-from defenses.purifier import Purifier
+from defenses.purifier import Purifier, check_functional
 from defenses.puvae_losses import (
     check_reduction,
     class_cross_entropy_loss,
@@ -19,7 +19,8 @@ from defenses.puvae_losses import (
 from defenses.puvae_projection import Projection, project_on_classes, purified_images
 from defenses.registry import register
 from models.conditional_vae import check_networks, puvae_decoder, puvae_encoder
-from models.layers import LayerSeeds, Sampling
+from models.layers import MOST_SEED, LayerSeeds, Sampling
+from validation import check_call, check_integer, check_number
 
 __all__ = ["PUBLISHED_WEIGHTS", "PuVAE"]
 
@@ -111,9 +112,17 @@ class PuVAE(Purifier):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_functional(encoder=encoder, decoder=decoder)
         check_networks(encoder, decoder, source_classifier)
-        weights = (reconstruction_weight, kl_weight, cross_entropy_weight)
-        _check_numbers(weights, noise_scale, soft_min_temperature)
+        check_weights(
+            reconstruction_weight=reconstruction_weight,
+            kl_weight=kl_weight,
+            cross_entropy_weight=cross_entropy_weight,
+        )
+        check_number("noise_scale", noise_scale, at_least=0, at_most=MOST_NOISE, such_as=0.1)
+        if soft_min_temperature is not None:
+            check_number("soft_min_temperature", soft_min_temperature, above=0, such_as=0.01)
+        check_integer("seed", seed, at_most=MOST_SEED, such_as=0)
         check_reduction(kl_reduction)
         self.encoder = encoder
         self.decoder = decoder
@@ -188,7 +197,11 @@ class PuVAE(Purifier):
 
         Returns:
             Candidates, their distances and the class of the nearest, as tensors.
+
+        Raises:
+            ValueError: If the images are of another kind or shape.
         """
+        check_call(images, self.image_shape)
 
         def sample(z_mean: Any, z_deviation: Any) -> Any:
             return self._sample(z_mean, z_deviation, self.noise_scale)
@@ -312,17 +325,3 @@ class PuVAE(Purifier):
             "soft_min_temperature": self.soft_min_temperature,
             "seed": self.seed,
         }
-
-
-def _check_numbers(weights: tuple[float, ...], scale: float, temperature: float | None) -> None:
-    if not all(number >= 0 for number in (*weights, scale)):
-        raise ValueError(
-            "Expected weights and noise_scale of at least 0, received reconstruction_weight, "
-            f"kl_weight, cross_entropy_weight = {weights}, noise_scale = {scale}. Use 0 to "
-            "switch one off."
-        )
-    if temperature is not None and not temperature > 0:
-        raise ValueError(
-            f"Expected a positive soft_min_temperature, received {temperature}. Use None to take "
-            "the nearest candidate alone."
-        )

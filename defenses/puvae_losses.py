@@ -9,7 +9,8 @@ from typing import Any
 
 from keras import ops
 
-from defenses.losses import kl_divergence_loss
+from defenses.losses import check_same_shape, full_precision, kl_divergence_loss
+from validation import check_choice
 
 __all__ = ["check_reduction", "class_cross_entropy_loss", "deviation_kl_loss"]
 
@@ -36,17 +37,14 @@ def deviation_kl_loss(z_mean: Any, z_deviation: Any, reduction: str = "sum") -> 
         ValueError: If the reduction is unknown.
     """
     check_reduction(reduction)
+    z_mean, z_deviation = full_precision(z_mean, z_deviation)
     summed = 2.0 * kl_divergence_loss(z_mean, 2.0 * ops.log(z_deviation))
     return summed / z_mean.shape[-1] if reduction == "mean" else summed
 
 
 def check_reduction(reduction: str) -> None:
     """Raises a ValueError unless ``reduction`` is ``"sum"`` or ``"mean"``."""
-    if reduction not in _REDUCTIONS:
-        raise ValueError(
-            f"Unknown reduction {reduction!r} of the divergence. Expected one of: "
-            f"{', '.join(_REDUCTIONS)}."
-        )
+    check_choice("reduction of the divergence", reduction, _REDUCTIONS)
 
 
 def class_cross_entropy_loss(labels: Any, logits: Any) -> Any:
@@ -65,6 +63,8 @@ def class_cross_entropy_loss(labels: Any, logits: Any) -> Any:
     Returns:
         ``(batch,)``, at least 0.
     """
+    check_same_shape(labels=labels, logits=logits)
+    labels, logits = full_precision(labels, logits)
     num_classes = logits.shape[-1]
     everything = ops.logsumexp(logits, axis=-1, keepdims=True)
     # log(1 - p_k) is the logarithm of the total probability of all classes but k.

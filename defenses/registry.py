@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from defenses.purifier import Purifier
+from validation import check_choice
 
 __all__ = ["PurifierEntry", "get_purifier", "purifier_names", "register"]
 
@@ -133,7 +134,4 @@ def get_purifier(name: str) -> PurifierEntry:
     Raises:
         ValueError: If no purifier has the name.
     """
-    names = purifier_names()
-    if name not in _ENTRIES:
-        raise ValueError(f"Unknown purifier {name!r}. Known: {', '.join(names)}.")
-    return _ENTRIES[name]
+    return _ENTRIES[check_choice("purifier", name, purifier_names())]

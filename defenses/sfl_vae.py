@@ -8,12 +8,19 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from defenses.losses import kl_divergence_loss, reconstruction_loss, spatial_frequency_loss
+from defenses.losses import (
+    MOST_SIGMA,
+    check_weights,
+    kl_divergence_loss,
+    reconstruction_loss,
+    spatial_frequency_loss,
+)
 from defenses.phases import Batch, Losses, step_objective
 from defenses.registry import register
 from defenses.variational_purifier import VariationalPurifier
 from models.autoencoders import sfl_vae_decoder, sfl_vae_encoder
 from models.layers import LayerSeeds
+from validation import check_numbers
 
 __all__ = ["GRADIENT_CLIP_NORM", "SFLVAE"]
 
@@ -54,7 +61,7 @@ class SFLVAE(VariationalPurifier):
         **kwargs: Name and dtype, as of any model.
 
     Raises:
-        ValueError: If the networks do not fit each other or a weight is negative.
+        ValueError: If the networks do not fit each other or an argument is out of range.
 
     Example:
         import numpy as np
@@ -84,17 +91,15 @@ class SFLVAE(VariationalPurifier):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        weights = (reconstruction_weight, kl_weight, sfl_weight)
-        if not all(weight >= 0 for weight in weights):
-            raise ValueError(
-                f"Expected weights of at least 0, received reconstruction_weight, kl_weight, "
-                f"sfl_weight = {weights}. Use 0 to switch a loss off."
-            )
+        check_weights(
+            reconstruction_weight=reconstruction_weight, kl_weight=kl_weight, sfl_weight=sfl_weight
+        )
+        sigmas = check_numbers("sigmas", sigmas, above=0, at_most=MOST_SIGMA)
         super().__init__(encoder, decoder, mean_latent=mean_latent, seed=seed, **kwargs)
         self.reconstruction_weight = float(reconstruction_weight)
         self.kl_weight = float(kl_weight)
         self.sfl_weight = float(sfl_weight)
-        self.sigmas = tuple(float(sigma) for sigma in sigmas)
+        self.sigmas = sigmas
 
     @classmethod
     def for_images(

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from defenses.phases import Batch, Losses, Phase
-from defenses.purifier import Purifier
-from models.layers import Sampling
+from defenses.purifier import Purifier, check_functional
+from models.layers import MOST_SEED, Sampling
+from validation import check_flag, check_integer
 
 __all__ = ["VariationalPurifier"]
 
@@ -45,6 +46,8 @@ class VariationalPurifier(Purifier):
     ) -> None:
         super().__init__(**kwargs)
         _check_networks(encoder, decoder)
+        check_flag("mean_latent", mean_latent)
+        check_integer("seed", seed, at_most=MOST_SEED, such_as=0)
         self.encoder = encoder
         self.decoder = decoder
         self._mean_latent = bool(mean_latent)
@@ -90,8 +93,9 @@ class VariationalPurifier(Purifier):
 
 def _check_networks(encoder: keras.Model, decoder: keras.Model) -> None:
     """Raises a ValueError unless the decoder continues the encoder and ends where it began."""
-    mean_shape, log_var_shape = encoder.output_shape
-    fits = mean_shape == log_var_shape == decoder.input_shape
+    check_functional(encoder=encoder, decoder=decoder)
+    shapes = encoder.output_shape
+    fits = isinstance(shapes, list) and shapes == [decoder.input_shape] * 2
     if not fits or encoder.input_shape != decoder.output_shape:
         raise ValueError(
             "Expected an encoder from images to two latent vectors and a decoder from one back "

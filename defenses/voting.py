@@ -5,20 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
+from typing import Any
 
 import numpy as np
 
-__all__ = ["VotingStatistics", "as_labels", "majority_vote", "voting_analysis"]
+from validation import check_integer, check_labels
+
+__all__ = ["MOST_CLASSES", "VotingStatistics", "as_labels", "majority_vote", "voting_analysis"]
+
+MOST_CLASSES = 1_000
+"""Most classes of a vote, which counts the voters of each."""
+
+MOST_SUBSETS = 100_000
+
+_MOST_SIZES = 10_000
 
 
 def as_labels(name: str, values: np.ndarray, num_classes: int | None = None) -> np.ndarray:
-    """Returns one-dimensional labels as int64, or raises an error that explains what is wrong.
+    """Returns labels as int64, or raises an error that explains what is wrong.
 
     Args:
         name: Name of the argument, for the message.
-        values: Integer array ``(batch,)``.
-        num_classes: Labels must be below it; ``None`` sets no limit.
+        values: Integers ``(batch,)``, or ``(batch, 1)``.
+        num_classes: Labels must be below it; ``None`` is ``MOST_CLASSES``.
 
     Returns:
         int64 array ``(batch,)``.
@@ -26,14 +36,12 @@ def as_labels(name: str, values: np.ndarray, num_classes: int | None = None) -> 
     Raises:
         ValueError: If the values are not integers, have another shape or are out of range.
     """
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"Expected {name} as integers of shape (batch,), received dtype {array.dtype} and "
-            f"shape {array.shape}. Take the argmax of logits over the last axis."
-        )
-    _check_range(name, array, num_classes)
-    return array.astype("int64")
+    try:
+        length = len(values)
+    except TypeError:  # a single number, or nothing of the kind
+        length = 0
+    limit = MOST_CLASSES if num_classes is None else num_classes
+    return check_labels(values, length, limit, name=name)
 
 
 def majority_vote(
@@ -62,13 +70,10 @@ def majority_vote(
     """
     votes = _as_predictions(predictions)
     num_voters = votes.shape[1]
-    drawn = num_voters if num_drawn is None else num_drawn
-    if not 1 <= drawn <= num_voters:
-        raise ValueError(
-            f"Expected num_drawn from 1 to the {num_voters} voters, received {num_drawn}. Use "
-            "None for all voters."
-        )
-    generator = np.random.default_rng(rng)
+    drawn = num_voters
+    if num_drawn is not None:
+        drawn = check_integer("num_drawn", num_drawn, at_least=1, at_most=num_voters)
+    generator = _generator(rng)
     if drawn < num_voters:
         order = generator.random(votes.shape).argsort(axis=1)
         votes = np.take_along_axis(votes, order[:, :drawn], axis=1)
@@ -132,21 +137,16 @@ def voting_analysis(
             range.
     """
     votes = _as_predictions(predictions)
-    truth = as_labels("labels", labels)
     batch, num_voters = votes.shape
-    if len(truth) != batch or batch == 0:
+    truth = check_labels(labels, batch, MOST_CLASSES)
+    if batch == 0:
         raise ValueError(
-            f"Expected one label for each of at least one image, received {len(truth)} labels "
-            f"and predictions of shape {votes.shape}. Take both from the same images."
+            "Expected predictions of at least one image, received none. Pass the labels that the "
+            "voters give."
         )
-    wanted = list(sizes)
-    if num_subsets < 1 or not all(1 <= size <= num_voters for size in wanted):
-        raise ValueError(
-            f"Expected sizes from 1 to the {num_voters} voters and num_subsets of at least 1, "
-            f"received sizes {wanted} and num_subsets {num_subsets}. Use range(2, "
-            f"{num_voters + 1})."
-        )
-    generator = np.random.default_rng(rng)
+    check_integer("num_subsets", num_subsets, at_least=1, at_most=MOST_SUBSETS, such_as=20)
+    generator = _generator(rng)
+    wanted = _sizes(sizes, num_voters)
     results = {}
     for size in wanted:
         subsets = _subsets(num_voters, size, num_subsets, generator)
@@ -159,6 +159,34 @@ def voting_analysis(
             correct_overlap=_mean_of_defined(shares[:, 2]),
         )
     return results
+
+
+def _generator(rng: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected rng as a numpy.random.Generator, a seed of at least 0 or None, received "
+            f"{rng!r}. Pass numpy.random.default_rng(0)."
+        ) from error
+
+
+def _sizes(sizes: Any, num_voters: int) -> list[int]:
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        raise ValueError(
+            f"Expected sizes as a sequence of integers, received {sizes!r}. Use range(2, "
+            f"{num_voters + 1})."
+        )
+    wanted = [
+        check_integer("each of sizes", size, at_least=1, at_most=num_voters)
+        for size in islice(sizes, _MOST_SIZES)
+    ]
+    if not wanted:
+        raise ValueError(
+            f"Expected at least one of sizes, received none. Use range(2, {num_voters + 1}); a "
+            "generator that was read before is empty."
+        )
+    return wanted
 
 
 def _subsets(
@@ -208,22 +236,15 @@ def _most_voted(votes: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def _as_predictions(predictions: np.ndarray) -> np.ndarray:
-    array = np.asarray(predictions)
+    try:
+        array = np.asarray(predictions)
+    except (TypeError, ValueError):  # rows of different lengths
+        array = np.empty(0)
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "iu":
         raise ValueError(
             "Expected predictions as integers of shape (batch, voters), received dtype "
             f"{array.dtype} and shape {array.shape}. Stack the voters' labels with "
             "numpy.stack(labels, axis=1)."
         )
-    _check_range("predictions", array, None)
-    return array.astype("int64")
-
-
-def _check_range(name: str, array: np.ndarray, num_classes: int | None) -> None:
-    low, high = array.min(initial=0), array.max(initial=0)
-    if low < 0 or (num_classes is not None and high >= num_classes):
-        limit = "0 upwards" if num_classes is None else f"0 to {num_classes - 1}"
-        raise ValueError(
-            f"Expected {name} from {limit}, received values from {low} to {high}. Count classes "
-            "from 0."
-        )
+    flat = check_labels(array.reshape(-1), array.size, MOST_CLASSES, name="predictions")
+    return flat.reshape(array.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import keras
@@ -9,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from defenses.batches import predict_in_batches
-from defenses.losses import mean_squared_error_loss
+from defenses.losses import check_weights, mean_squared_error_loss
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.purifier import Purifier
 from defenses.registry import register
@@ -23,7 +24,7 @@ from defenses.vq_losses import (
 )
 from models.vector_quantizer import VectorQuantizer
 from models.vqunet import CHANNELS, quantizer_name, vqunet
-from validation import check_images
+from validation import check_choice, check_images, check_number
 
 __all__ = ["EMA_SOURCES", "VQUNet", "network_outputs"]
 
@@ -160,6 +161,14 @@ class VQUNet(Purifier):
     def image_shape(self) -> tuple[int, int, int]:
         """``(height, width, channels)`` of the images."""
         return tuple(self.network.input_shape[1:])
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes that the codebooks have codes for; ``None`` in the ablation."""
+        if not self.quantizes:
+            return None
+        positions = math.prod(self.network.output["codes"][0].shape[1:3])
+        return self.quantizers[0].num_embeddings // positions
 
     @property
     def quantizers(self) -> list[VectorQuantizer]:
@@ -330,18 +339,6 @@ def _check_arguments(
     reconstruction_weight: float, encoder_weight: float, codebook_rate: float, ema_source: str
 ) -> None:
     """Raises a ValueError if an argument of the purifier is out of its range."""
-    weights = (reconstruction_weight, encoder_weight)
-    if not all(weight >= 0 for weight in weights):
-        raise ValueError(
-            "Expected weights of at least 0, received reconstruction_weight, encoder_weight = "
-            f"{weights}. Use 0 to switch a loss off."
-        )
-    if not 0 <= codebook_rate <= 1:
-        raise ValueError(
-            f"Expected codebook_rate from 0 to 1, received {codebook_rate}. The dissertation "
-            "uses 0.2; 0 leaves algorithm 1 out."
-        )
-    if ema_source not in EMA_SOURCES:
-        raise ValueError(
-            f"Unknown ema_source {ema_source!r}. Expected one of: {', '.join(EMA_SOURCES)}."
-        )
+    check_weights(reconstruction_weight=reconstruction_weight, encoder_weight=encoder_weight)
+    check_number("codebook_rate", codebook_rate, at_least=0, at_most=1, such_as=0.2)
+    check_choice("ema_source", ema_source, EMA_SOURCES)

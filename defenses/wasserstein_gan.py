@@ -9,13 +9,17 @@ import keras
 from keras import ops
 
 from defenses.adversarial_purifier import AdversarialPurifier
+from defenses.losses import check_weights
 from defenses.phases import Batch, Losses, Phase, step_objective
+from defenses.purifier import check_functional
 from defenses.wasserstein_losses import (
     critic_score_loss,
     generator_score_loss,
     gradient_penalty_loss,
     interpolate,
 )
+from models.layers import MOST_SEED
+from validation import check_integer
 
 __all__ = ["WassersteinGAN"]
 
@@ -61,12 +65,9 @@ class WassersteinGAN(AdversarialPurifier):
     ) -> None:
         super().__init__(**kwargs)
         _check_networks(generator, critic)
-        if not (gradient_penalty_weight >= 0 and num_critic_steps >= 1):
-            raise ValueError(
-                "Expected gradient_penalty_weight of at least 0 and num_critic_steps of at least "
-                f"1, received {gradient_penalty_weight} and {num_critic_steps}. Leave them out "
-                "for the published ones."
-            )
+        check_weights(gradient_penalty_weight=gradient_penalty_weight)
+        check_integer("num_critic_steps", num_critic_steps, at_least=1, at_most=100, such_as=5)
+        check_integer("seed", seed, at_most=MOST_SEED, such_as=0)
         self.generator = generator
         self.critic: Any = critic
         self.gradient_penalty_weight = float(gradient_penalty_weight)
@@ -203,8 +204,10 @@ class WassersteinGAN(AdversarialPurifier):
 
 def _check_networks(generator: keras.Model, critic: keras.Model | None) -> None:
     """Raises a ValueError unless the critic, if there is one, scores the generator's images."""
+    check_functional(generator=generator)
     if critic is None:
         return
+    check_functional(critic=critic)
     if generator.output_shape != critic.input_shape or critic.output_shape != (None, 1):
         raise ValueError(
             "Expected a generator of images and a critic from them to one score, received "

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from defenses.losses import full_precision
+
 __all__ = [
     "critic_score_loss",
     "generator_score_loss",
@@ -38,6 +40,7 @@ def critic_score_loss(real_scores: Any, generated_scores: Any) -> Any:
     Returns:
         ``(batch,)``, any sign.
     """
+    real_scores, generated_scores = full_precision(real_scores, generated_scores)
     return ops.squeeze(generated_scores - real_scores, axis=-1)
 
 
@@ -54,6 +57,7 @@ def generator_score_loss(generated_scores: Any) -> Any:
     Returns:
         ``(batch,)``, any sign.
     """
+    (generated_scores,) = full_precision(generated_scores)
     return ops.squeeze(-generated_scores, axis=-1)
 
 
@@ -68,6 +72,7 @@ def interpolate(images: Any, generated_images: Any, fractions: Any) -> Any:
     Returns:
         Shape and range of the images.
     """
+    images, generated_images = full_precision(images, generated_images)
     return images + fractions * (generated_images - images)
 
 
@@ -111,7 +116,7 @@ def input_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
         A tensor shaped like the inputs.
 
     Raises:
-        NotImplementedError: On a backend other than TensorFlow and JAX.
+        ValueError: On a backend other than TensorFlow and JAX.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -119,13 +124,13 @@ def input_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
 
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
-            total = ops.sum(function(inputs))
+            total = ops.sum(*full_precision(function(inputs)))
         return tape.gradient(total, inputs)
     if backend == "jax":
         import jax
 
         return jax.grad(lambda x: ops.sum(function(x)))(inputs)
-    raise NotImplementedError(
+    raise ValueError(
         f"Expected the backend tensorflow or jax for a gradient with respect to inputs, received "
         f"{backend!r}. Set KERAS_BACKEND to one of them before Keras is imported."
     )

@@ -162,10 +162,10 @@ def test_saved_networks_load_in_safe_mode_bit_for_bit(tmp_path) -> None:
 def test_mistakes_are_explained() -> None:
     for build in (puvae_encoder, puvae_decoder):
         with pytest.raises(
-            ValueError, match="num_classes to be an integer of at least 2 .* received 1"
+            ValueError, match=r"num_classes to be an integer of at least 2 .* received 1"
         ):
             build(GREY, 1)
-        with pytest.raises(ValueError, match="latent_dim to be an integer .* received 0"):
+        with pytest.raises(ValueError, match=r"latent_dim to be an integer .* received 0"):
             build(GREY, latent_dim=0)
         with pytest.raises(ValueError, match="three positive integers"):
             build((28, 28))

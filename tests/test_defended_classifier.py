@@ -70,7 +70,7 @@ def test_several_draws_are_the_mean_of_their_probabilities():
     purifier.reset_randomness(5)
     received = np.exp(np.asarray(averaging(images)))
     np.testing.assert_allclose(received, np.mean(singly, axis=0), atol=1e-5)
-    with pytest.raises(ValueError, match="at least one draw, received 0"):
+    with pytest.raises(ValueError, match=r"num_draws to be an integer of at least 1 .* received 0"):
         DefendedClassifier(purifier, [classifier], num_draws=0)
 
 
@@ -195,7 +195,10 @@ def test_damaged_weights_do_not_pass_silently():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ([linear_classifier(0)], "vote"), "Unknown rule 'vote'. Known: single, mean"),
+        (
+            lambda: ([linear_classifier(0)], "vote"),
+            "rule to be one of single, mean, mean_logits, received 'vote'",
+        ),
         (lambda: ([], "mean"), "at least one classifier"),
         (lambda: ([linear_classifier(0), linear_classifier(1)], "single"), "exactly one"),
         (

@@ -200,6 +200,10 @@ def test_the_published_search_is_the_default():
     [
         {"num_restarts": 0},
         {"num_steps": -1},
+        {"num_steps": 2.5},
+        {"num_steps": 10**9},
+        {"num_restarts": 10**9},
+        {"learning_rate": float("inf")},
         {"learning_rate": 0.0},
         {"momentum": 1.0},
         {"initial_scale": -1.0},

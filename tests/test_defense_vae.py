@@ -202,5 +202,5 @@ def test_networks_that_do_not_fit_and_a_negative_weight_are_explained():
         DefenseVAE(encoder, defense_vae_decoder(GREY, 512, width=0.1))
     with pytest.raises(ValueError, match="Build both for the same"):
         DefenseVAE(encoder, defense_vae_decoder(COLOUR, width=0.1))
-    with pytest.raises(ValueError, match="kl_weight of at least 0"):
+    with pytest.raises(ValueError, match="kl_weight to be a finite number of at least 0"):
         small(kl_weight=-1.0)

@@ -240,14 +240,23 @@ def test_the_zero_gradient_holds_on_another_backend():
     assert float(process.stdout) == 0.0
 
 
+BESIDE = np.zeros((2, 9, 9, 1), "f4"), np.zeros((2, 9, 9, 3), "f4")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: laplacian_of_gaussian_kernel(0.0), "positive sigma"),
-        (lambda: laplacian_of_gaussian_kernel(1.0, 6), "odd size"),
+        (lambda: laplacian_of_gaussian_kernel(0.0), "sigma to be a finite number above 0"),
+        (lambda: laplacian_of_gaussian_kernel(1.0, 6), "size to be odd, received 6"),
+        (lambda: reconstruction_loss(*BESIDE), r"of one shape, received .*1\).* and .*3\)"),
+        (lambda: spatial_frequency_loss(*BESIDE), "of one shape"),
+        (lambda: laplacian_of_gaussian_kernel(float("inf")), "received inf"),
         (lambda: to_grey(np.zeros((1, 8, 8, 2), "f4")), "1 or 3 channels"),
         (lambda: spatial_frequency_loss(*[np.zeros((1, 6, 9, 1), "f4")] * 2), "7x7"),
-        (lambda: spatial_frequency_loss(*[np.zeros((1, 9, 9, 1), "f4")] * 2, ()), "scale"),
+        (
+            lambda: spatial_frequency_loss(*[np.zeros((1, 9, 9, 1), "f4")] * 2, ()),
+            "at least one number, received none",
+        ),
     ],
 )
 def test_bad_arguments_are_explained(call, message):

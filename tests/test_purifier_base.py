@@ -93,7 +93,7 @@ def test_each_replica_and_a_loss_scale_contribute_their_share(monkeypatch):
 
 
 def test_unknown_and_taken_names_are_explained():
-    with pytest.raises(ValueError, match=r"Unknown purifier 'sfl_vea'. Known: .*sfl_vae"):
+    with pytest.raises(ValueError, match=r"purifier to be one of .*sfl_vae.*received 'sfl_vea'"):
         get_purifier("sfl_vea")
 
     class Impostor(Purifier):

@@ -99,7 +99,7 @@ def test_every_image_has_an_input_gradient_or_bpda_is_declared(name):
         (lambda images: images[0], "missing axis"),
         (lambda images: images[:, :-1], "of shape"),
         (lambda images: np.repeat(images, 2, axis=-1), "of shape"),
-        (lambda images: images[:0], "at least one image"),
+        (lambda images: images[:0], "at least one of images"),
     ],
 )
 def test_bad_images_are_explained(name, spoil, message):
@@ -109,10 +109,10 @@ def test_bad_images_are_explained(name, spoil, message):
 
 @every_method
 def test_bad_batch_size_and_seed_are_explained(name):
-    with pytest.raises(ValueError, match="batch_size of at least 1"):
+    with pytest.raises(ValueError, match="batch_size to be an integer of at least 1"):
         untrained(name).purify(some_images(2), batch_size=0)
     for seed in (-1, 1.5, True):
-        with pytest.raises(ValueError, match="non-negative integer seed"):
+        with pytest.raises(ValueError, match="seed to be an integer of at least 0"):
             untrained(name).reset_randomness(seed)
 
 

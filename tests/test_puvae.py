@@ -258,10 +258,10 @@ def test_config_keeps_every_argument():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kl_weight": -1.0}, "at least 0, received reconstruction_weight"),
-        ({"kl_reduction": "max"}, "Unknown reduction 'max'"),
-        ({"noise_scale": -0.1}, "noise_scale = -0.1"),
-        ({"soft_min_temperature": 0.0}, "positive soft_min_temperature"),
+        ({"kl_weight": -1.0}, "kl_weight to be a finite number of at least 0"),
+        ({"kl_reduction": "max"}, "sum, mean, received 'max'"),
+        ({"noise_scale": -0.1}, "noise_scale to be .* received -0.1"),
+        ({"soft_min_temperature": 0.0}, "soft_min_temperature to be .* above 0, received 0"),
         ({"nose_scale": 0.1}, r"Unrecognized keyword.*nose_scale"),
     ],
 )

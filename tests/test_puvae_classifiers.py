@@ -111,7 +111,7 @@ def test_they_are_neither_targets_nor_voters_of_the_dissertation() -> None:
 def test_mistakes_are_explained() -> None:
     with pytest.raises(ValueError, match="variant to be one of A, B, C, D, E, received 'F'"):
         puvae_classifier(GREY, variant="F")
-    with pytest.raises(ValueError, match="puvae_a.*received 'puvae_f'"):
+    with pytest.raises(ValueError, match=r"puvae_a.*received 'puvae_f'"):
         build_classifier("puvae_f", GREY)
     with pytest.raises(ValueError, match="depth=None"):
         build_classifier("puvae_a", GREY, depth=2)

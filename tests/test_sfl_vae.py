@@ -206,7 +206,7 @@ def test_networks_that_do_not_fit_and_negative_weights_are_explained():
         SFLVAE(encoder, sfl_vae_decoder(GREY, 256, width=0.1))
     with pytest.raises(ValueError, match="Build both for the same"):
         SFLVAE(encoder, sfl_vae_decoder((32, 32, 1), 64, width=0.1))
-    with pytest.raises(ValueError, match="weights of at least 0"):
+    with pytest.raises(ValueError, match="kl_weight to be a finite number of at least 0"):
         small(kl_weight=-1.0)
     with pytest.raises(ValueError, match=r"Unrecognized keyword.*kl_wieght"):
         small(kl_wieght=1.0)

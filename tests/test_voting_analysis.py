@@ -93,9 +93,16 @@ def test_a_share_of_nothing_is_nan():
 @pytest.mark.parametrize(
     ("labels", "sizes", "num_subsets", "message"),
     [
-        (np.zeros(5, int), [2], 20, "one label for each"),
-        (np.zeros(6, int), [4], 20, "sizes from 1 to the 3"),
-        (np.zeros(6, int), [0], 20, "sizes from 1 to the 3"),
+        (np.zeros(5, int), [2], 20, r"shape \(6,\), one for each image"),
+        (
+            np.zeros(6, int),
+            [4],
+            20,
+            "each of sizes to be an integer of at least 1 and of at most 3",
+        ),
+        (np.zeros(6, int), [0], 20, "each of sizes .* received 0"),
+        (np.zeros(6, int), [], 20, "at least one of sizes"),
+        (np.zeros(6, int), 3, 20, "sequence of integers"),
         (np.zeros(6, int), [2], 0, "num_subsets"),
     ],
 )

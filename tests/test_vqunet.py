@@ -245,15 +245,17 @@ def test_arguments_out_of_range_are_explained():
     network = untrained().network
     for arguments, message in (
         ({"encoder_weight": -1.0}, "at least 0"),
-        ({"codebook_rate": 1.5}, "from 0 to 1"),
-        ({"ema_source": "decoder"}, "'decoder'.*codes, encoder"),
+        ({"codebook_rate": 1.5}, "codebook_rate to be .* received 1.5"),
+        ({"ema_source": "decoder"}, "codes, encoder, received 'decoder'"),
         ({"codebok_rate": 0.2}, "codebok_rate"),
     ):
         with pytest.raises(ValueError, match=message):
             VQUNet(network, **arguments)
     with pytest.raises(ValueError, match=r"models\.vqunet\.vqunet"):
         VQUNet(keras.Sequential([keras.Input(SHAPE), layers.ReLU()]))
-    with pytest.raises(ValueError, match=r"'codes'.*quantized, continuous"):
+    with pytest.raises(ValueError, match="quantized, continuous, received 'codes'"):
         vqunet(SHAPE, encoder_input="codes")
-    with pytest.raises(ValueError, match="num_classes=0"):
+    with pytest.raises(
+        ValueError, match=r"num_classes to be an integer of at least 1 .* received 0"
+    ):
         vqunet(SHAPE, 0)

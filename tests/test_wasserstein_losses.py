@@ -112,7 +112,7 @@ def test_input_gradient_is_that_of_each_image():
 
 def test_a_backend_without_a_gradient_is_explained(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
-    with pytest.raises(NotImplementedError, match=r"tensorflow or jax.*'numpy'.*KERAS_BACKEND"):
+    with pytest.raises(ValueError, match=r"tensorflow or jax.*'numpy'.*KERAS_BACKEND"):
         input_gradient(half_square, some_images())
 
 
