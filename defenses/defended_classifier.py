@@ -161,7 +161,7 @@ class DefendedClassifier(ImageModel):
             ValueError: If the images are not valid, or a log-probability is NaN.
         """
         checked = check_images(images, self.image_shape)
-        log_probabilities = predict_in_batches(self.predict_on_batch, checked, batch_size)
+        log_probabilities = predict_in_batches(self.predict_checked, checked, batch_size)
         if np.isnan(log_probabilities).any():
             raise ValueError(
                 "Expected log-probabilities, received NaN. A network has damaged weights: train "

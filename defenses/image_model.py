@@ -53,4 +53,8 @@ class ImageModel(keras.Model):
             ValueError: If the images are of another kind, shape or range, or not finite.
         """
         check_call(x, self.image_shape, name="x")
-        return super().predict_on_batch(x)
+        return self.predict_checked(x)
+
+    def predict_checked(self, images: Any) -> Any:
+        """Keras's prediction of one batch of images whose values have been checked before."""
+        return super().predict_on_batch(images)

@@ -172,7 +172,7 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
                 or if a purified image is not finite.
         """
         checked = check_images(images, self.image_shape)
-        purified = predict_in_batches(self.predict_on_batch, checked, batch_size)
+        purified = predict_in_batches(self.predict_checked, checked, batch_size)
         if not np.isfinite(purified).all():
             raise ValueError(
                 f"Expected finite purified images, received NaN or infinity from "
