@@ -66,23 +66,17 @@ class AdversarialPurifier(Purifier):
             discriminator_optimizer: Another one; ``None`` is ``default_optimizer()``.
             run_eagerly: Whether to run steps without compiling them.
             jit_compile: Whether to compile with XLA; ``"auto"`` leaves it off on a CPU.
-            steps_per_execution: Batches per compiled call.
+            steps_per_execution: Batches per compiled call, at least 1.
 
         Raises:
-            ValueError: If one optimizer is given twice, or there are no discriminators.
+            ValueError: If one optimizer is given twice, one is unknown or belongs to another model,
+                or there are no discriminators.
         """
-        given = (generator_optimizer, discriminator_optimizer)
-        if given[0] is given[1] and isinstance(given[0], keras.optimizers.Optimizer):
-            raise ValueError(
-                f"Expected two optimizers, received one {type(given[0]).__name__} twice. An "
-                "optimizer keeps a state for each of its variables: make a second one."
-            )
-        self.generator_optimizer, self.discriminator_optimizer = (
-            self.default_optimizer() if optimizer is None else keras.optimizers.get(optimizer)
-            for optimizer in given
-        )
-        super().compile(
-            self.generator_optimizer,
+        self.compile_with(
+            {
+                "generator_optimizer": generator_optimizer,
+                "discriminator_optimizer": discriminator_optimizer,
+            },
             run_eagerly=run_eagerly,
             jit_compile=jit_compile,
             steps_per_execution=steps_per_execution,

@@ -10,7 +10,7 @@ import numpy as np
 
 from validation import check_integer
 
-__all__ = ["predict_in_batches", "reset_seed_generators"]
+__all__ = ["predict_in_batches", "reset_seed_generators", "seed_states"]
 
 _SEED_STATE_NAME = "seed_generator_state"
 
@@ -47,6 +47,11 @@ def predict_in_batches(
     return np.concatenate(results)
 
 
+def seed_states(model: keras.Model) -> list[keras.Variable]:
+    """The states of every ``SeedGenerator`` of a model, nested networks included, in order."""
+    return [variable for variable in model.variables if variable.name == _SEED_STATE_NAME]
+
+
 def reset_seed_generators(model: keras.Model, seed: int) -> None:
     """Restarts every ``SeedGenerator`` of a model, each with its own stream.
 
@@ -58,8 +63,7 @@ def reset_seed_generators(model: keras.Model, seed: int) -> None:
         ValueError: If the seed is negative or not an integer.
     """
     check_integer("seed", seed)
-    states = [variable for variable in model.variables if variable.name == _SEED_STATE_NAME]
-    for index, state in enumerate(states):
+    for index, state in enumerate(seed_states(model)):
         drawn = np.random.SeedSequence([int(seed), index]).generate_state(1)[0]
         # 31 bits fit the signed seed type that some backends use.
         state.assign(np.array([int(drawn) & 0x7FFFFFFF, 0], dtype=str(state.dtype)))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import ops
 
 __all__ = ["Batch", "Losses", "Phase", "step_objective"]
 
@@ -49,7 +50,8 @@ def step_objective(loss: Any, optimizer: keras.optimizers.Optimizer) -> Any:
     """Turns a batch-mean loss into the scalar whose gradient one replica contributes.
 
     A distribution strategy adds up the gradients of its replicas, so each one contributes its share
-    of the mean. Under mixed precision the loss is multiplied by the optimizer's scaling factor.
+    of the mean. Under mixed precision the loss is multiplied by the optimizer's scaling factor, in
+    float32, which holds the product.
 
     Args:
         loss: Scalar tensor, the mean over this replica's batch.
@@ -60,5 +62,7 @@ def step_objective(loss: Any, optimizer: keras.optimizers.Optimizer) -> Any:
     """
     import tensorflow as tf
 
+    if keras.backend.standardize_dtype(loss.dtype) in ("float16", "bfloat16"):
+        loss = ops.cast(loss, "float32")
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return optimizer.scale_loss(loss / replicas if replicas > 1 else loss)

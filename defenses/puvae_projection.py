@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from defenses.losses import full_precision
 from models.conditional_vae import encode_every_class
 
 __all__ = ["Projection", "project_on_classes", "purified_images", "rms_distance"]
@@ -75,9 +76,9 @@ def purified_images(projection: Projection, temperature: float | None = None) ->
     Returns:
         ``(batch, height, width, channels)`` in [0, 1].
     """
-    candidates, distances, labels = projection
+    candidates, distances = full_precision(projection.candidates, projection.distances)
     if temperature is None:
-        shares = ops.one_hot(labels, distances.shape[1], dtype=distances.dtype)
+        shares = ops.one_hot(projection.labels, distances.shape[1], dtype=distances.dtype)
     else:
         shares = ops.softmax(-distances / temperature, axis=1)
     # No matrix product, which some devices round: the nearest candidate comes back bit for bit.
@@ -98,6 +99,7 @@ def rms_distance(images: Any, candidates: Any) -> Any:
         ``(batch, num_candidates)`` in [0, 1]. Where a candidate is the image itself, the gradient
         is defined as 0; the root alone would make it infinite.
     """
+    images, candidates = full_precision(images, candidates)
     squares = ops.mean(ops.square(candidates - images[:, None]), axis=(2, 3, 4))
     positive = squares > 0
     # The inner choice keeps sqrt'(0), infinity, out of the backward pass.

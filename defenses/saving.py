@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import keras
+import numpy as np
+from keras import ops
+
+from defenses.batches import seed_states
 
 __all__ = ["CompositeModel", "check_onnx_file", "check_onnx_packages", "without_optimizer"]
+
+_SEED_PREFIX = "seed_generator_"
 
 
 class CompositeModel(keras.Model):
@@ -38,6 +44,37 @@ class CompositeModel(keras.Model):
             for name in cls.network_names
         }
         return cls(**{**config, **networks})
+
+    def save_own_variables(self, store: Any) -> None:
+        """Adds the states of the random generators, which Keras leaves out.
+
+        Without them a training that is cut and resumed, by ``BackupAndRestore`` for example, would
+        draw the same random numbers once more.
+        """
+        super().save_own_variables(store)
+        for index, state in enumerate(seed_states(self)):
+            store[f"{_SEED_PREFIX}{index}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restores the random generators too, where the file has their states.
+
+        Raises:
+            ValueError: If the file has another number of them.
+        """
+        stored = {name: store[name] for name in store.keys()}  # noqa: SIM118, a store of Keras
+        states = seed_states(self)
+        found = [name for name in stored if name.startswith(_SEED_PREFIX)]
+        if found and len(found) != len(states):
+            raise ValueError(
+                f"Expected weights with {len(states)} states of random generators, received "
+                f"{len(found)}. Load them into a {type(self).__name__} that is built like the one "
+                "they were saved from."
+            )
+        super().load_own_variables({k: v for k, v in stored.items() if k not in found})
+        if found:
+            for index, state in enumerate(states):
+                value = np.asarray(stored[f"{_SEED_PREFIX}{index}"])
+                state.assign(value.astype(str(state.dtype)))
 
     def get_compile_config(self) -> dict[str, Any]:
         """Nothing: a saved model carries no optimizer."""

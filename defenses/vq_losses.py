@@ -9,6 +9,8 @@ from typing import Any
 
 from keras import ops
 
+from defenses.losses import full_precision
+
 __all__ = [
     "class_averaged_codebook",
     "code_frequencies",
@@ -81,7 +83,8 @@ def class_averaged_codebook(codebook: Any, vectors: Any, labels: Any, rate: floa
     height, width, channels = vectors.shape[1:]
     positions = height * width
     num_classes = codebook.shape[0] // positions
-    flat = ops.reshape(ops.stop_gradient(vectors), (-1, positions * channels))
+    (vectors,) = full_precision(ops.stop_gradient(vectors))
+    flat = ops.reshape(vectors, (-1, positions * channels))
     labels = ops.cast(labels, "int32")
     sums = ops.segment_sum(flat, labels, num_segments=num_classes)
     counts = ops.segment_sum(ops.ones_like(flat[:, :1]), labels, num_segments=num_classes)
@@ -127,4 +130,5 @@ def code_perplexity(frequencies: Any) -> Any:
 
 def _mean_square(differences: Any) -> Any:
     """Averages squares over all axes but the first."""
+    (differences,) = full_precision(differences)
     return ops.mean(ops.square(differences), axis=(1, 2, 3))

@@ -176,11 +176,11 @@ def _all_variables(model: keras.Model) -> list[keras.Variable]:
         phases = model.phases()
         optimizers: list[keras.optimizers.Optimizer] = []
         for phase in phases:
-            phase.optimizer.build(phase.variables)
             if all(phase.optimizer is not known for known in optimizers):
                 optimizers.append(phase.optimizer)
     else:
-        model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         optimizers = [model.optimizer]
     metric_variables = {id(v) for metric in model.metrics for v in metric.variables}
     variables = [v for v in model.variables if id(v) not in metric_variables]
