@@ -123,9 +123,7 @@ class AdversarialPurifier(Purifier):
     def _variables_of(self, names: tuple[str, ...]) -> list[keras.Variable]:
         return [v for name in names for v in getattr(self, name).trainable_variables]
 
-    def save(
-        self, filepath: str | os.PathLike[str], overwrite: bool = True, **arguments: Any
-    ) -> None:
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Writes the purifier without its discriminators; see the base class.
 
         A model loaded from the file purifies as before but cannot be trained.
@@ -133,4 +131,4 @@ class AdversarialPurifier(Purifier):
         generators = {name: getattr(self, name) for name in self.generator_names}
         discriminators = dict.fromkeys(self.discriminator_names)
         bare = type(self)(**{**self.get_config(), **generators, **discriminators})
-        Purifier.save(bare, filepath, overwrite, **arguments)
+        Purifier.save(bare, filepath, overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from defenses.batches import predict_in_batches
+from defenses.detector_files import network_sum, read_detector, write_detector
 from defenses.purifier import Purifier
 from models.layers import check_classifier
 from validation import (
@@ -181,12 +183,72 @@ class MagNetDetector(abc.ABC):
         Raises:
             ValueError: If there is no threshold yet.
         """
+        return self.scores(images, batch_size) <= np.float32(self._fitted_threshold())
+
+    def save(self, filepath: str | os.PathLike[str]) -> None:
+        """Writes class, option and threshold to a JSON file, but not the networks.
+
+        Args:
+            filepath: Where to write; ends in ``.json``. An existing file is replaced.
+
+        Raises:
+            ValueError: If there is no threshold yet, or the path cannot be written to.
+        """
+        content = {
+            "class": type(self).__name__,
+            "networks": {name: network_sum(network) for name, network in self.networks().items()},
+            "options": self.options(),
+            "threshold": self._fitted_threshold(),
+        }
+        write_detector(filepath, content)
+
+    @classmethod
+    def load(cls, filepath: str | os.PathLike[str], *networks: keras.Model) -> Self:
+        """Reads a detector that ``save`` wrote, for the networks whose scores it judges.
+
+        Args:
+            filepath: The file.
+            *networks: Those that the constructor takes, in its order and with the weights that they
+                had when the threshold was fitted.
+
+        Returns:
+            The detector, with its threshold.
+
+        Raises:
+            ValueError: If the file is damaged, of another class, or belongs to networks with other
+                weights, of whose scores its threshold says nothing.
+        """
+        content = read_detector(filepath)
+        if content.get("class") != cls.__name__:
+            raise ValueError(
+                f"Expected the file of a {cls.__name__}, received one of {content.get('class')!r}. "
+                "Read it by the load of that class."
+            )
+        build: Any = cls
+        found = build(*networks, **content["options"], threshold=content["threshold"])
+        for name, network in found.networks().items():
+            if content["networks"].get(name) != network_sum(network):
+                raise ValueError(
+                    f"Expected the {name} that the detector was fitted with, received one with "
+                    "other weights. Pass that one, or fit the detector again."
+                )
+        return found
+
+    def options(self) -> dict[str, float]:
+        """The constructor's arguments that define the score, by name."""
+        return {}
+
+    def networks(self) -> dict[str, keras.Model]:
+        """The networks that the scores come from, by the names of their arguments."""
+        return {"reformer": self.reformer}
+
+    def _fitted_threshold(self) -> float:
         if self.threshold is None:
             raise ValueError(
                 "Expected a threshold, received None. Call fit_threshold with clean validation "
                 "images first."
             )
-        return self.scores(images, batch_size) <= np.float32(self.threshold)
+        return check_number("threshold", self.threshold, at_least=0)
 
 
 class ErrorDetector(MagNetDetector):
@@ -221,6 +283,10 @@ class ErrorDetector(MagNetDetector):
         super().__init__(reformer, threshold=threshold)
         check_integer("order", order, at_least=1, at_most=2)
         self.order = order
+
+    def options(self) -> dict[str, float]:
+        """The order of the norm."""
+        return {"order": int(self.order)}
 
     def score_batch(self, images: Any) -> Any:
         """The norm of the change; see the base class."""
@@ -270,6 +336,14 @@ class DivergenceDetector(MagNetDetector):
         check_classifier(classifier)
         self.classifier = classifier
         self.temperature = float(temperature)
+
+    def options(self) -> dict[str, float]:
+        """The temperature."""
+        return {"temperature": self.temperature}
+
+    def networks(self) -> dict[str, keras.Model]:
+        """Reformer and classifier."""
+        return {**super().networks(), "classifier": self.classifier}
 
     def score_batch(self, images: Any) -> Any:
         """The divergence of the two predictions; see the base class."""

@@ -9,10 +9,8 @@ import keras
 
 __all__ = ["OptimizerGroup", "build_optimizer", "take_optimizers"]
 
-Optimizer = keras.optimizers.Optimizer
 
-
-class OptimizerGroup(Optimizer):
+class OptimizerGroup(keras.optimizers.Optimizer):
     """The optimizers of a model that has several, as the one optimizer that Keras expects.
 
     Callbacks for learning rates (``LearningRateScheduler``, ``ReduceLROnPlateau``) and for averaged
@@ -23,7 +21,7 @@ class OptimizerGroup(Optimizer):
         optimizers: At least one, each built for its own variables.
     """
 
-    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
+    def __init__(self, optimizers: Sequence[keras.optimizers.Optimizer]) -> None:
         super().__init__(learning_rate=0.0, name="optimizer_group")
         self.optimizers = list(optimizers)
         self.built = True
@@ -70,9 +68,9 @@ class OptimizerGroup(Optimizer):
 
 def take_optimizers(
     model: keras.Model,
-    given: Mapping[str, Optimizer | str | None],
-    default: Callable[[], Optimizer],
-) -> dict[str, Optimizer]:
+    given: Mapping[str, keras.optimizers.Optimizer | str | None],
+    default: Callable[[], keras.optimizers.Optimizer],
+) -> dict[str, keras.optimizers.Optimizer]:
     """Returns the optimizers that ``compile`` was given, made from names or defaults.
 
     In half precision small gradients vanish, so each of them then scales its loss. Several are
@@ -110,7 +108,9 @@ def take_optimizers(
     return taken
 
 
-def build_optimizer(optimizer: Optimizer, variables: Sequence[keras.Variable]) -> None:
+def build_optimizer(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> None:
     """Creates the state of an optimizer for variables, unless it has it.
 
     Raises:
@@ -124,10 +124,10 @@ def build_optimizer(optimizer: Optimizer, variables: Sequence[keras.Variable]) -
     _check_variables(optimizer, variables)
 
 
-def _read(name: str, value: Any) -> Optimizer:
+def _read(name: str, value: Any) -> keras.optimizers.Optimizer:
     try:
         return keras.optimizers.get(value)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"Expected {name} as a Keras optimizer or the name of one, received {value!r}. Pass "
             "keras.optimizers.Adam(1e-3), 'adam', or None for the published one."
@@ -144,11 +144,13 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
             yield layer
 
 
-def _updated_by(optimizer: Optimizer) -> list[keras.Variable]:
+def _updated_by(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     return list(getattr(optimizer, "_trainable_variables", None) or [])
 
 
-def _check_variables(optimizer: Optimizer, variables: Sequence[keras.Variable]) -> None:
+def _check_variables(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> None:
     if not {id(v) for v in variables} <= {id(v) for v in _updated_by(optimizer)}:
         raise ValueError(
             f"Expected a new optimizer, received {type(optimizer).__name__} {optimizer.name!r} "

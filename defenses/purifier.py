@@ -25,7 +25,15 @@ from defenses.callbacks import check_callbacks
 from defenses.image_model import ImageModel
 from defenses.optimizers import OptimizerGroup, build_optimizer, take_optimizers
 from defenses.phases import Batch, Losses, Phase, step_objective
-from defenses.saving import CompositeModel, check_onnx_file, check_onnx_packages
+from defenses.saving import (
+    CompositeModel,
+    check_new_file,
+    check_new_folder,
+    check_onnx_file,
+    check_onnx_packages,
+    check_weights,
+    write_saved_model,
+)
 from defenses.training_data import BatchCheck, CheckedTraining
 from validation import check_flag, check_images, check_integer
 
@@ -217,13 +225,19 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
 
         Raises:
             ImportError: If a package that ONNX needs is not installed.
-            ValueError: If ONNX cannot express the purifier: it is stochastic, or made of
-                operations that ONNX does not have.
+            ValueError: If a weight is not finite, the path is not on this computer or taken by
+                another kind of thing, or ONNX cannot express the purifier: it is stochastic, or
+                made of operations that ONNX does not have.
         """
+        as_known = input_signature is None and not arguments
         if input_signature is None:
             shape = (None, *self.image_shape)
             input_signature = [keras.InputSpec(dtype="float32", shape=shape, name="images")]
-        path, of_class = os.fspath(filepath), type(self).__name__
+        path, of_class = filepath, type(self).__name__
+        if format in ("onnx", "tf_saved_model"):
+            to_file = format == "onnx"
+            path = check_new_file(filepath, ".onnx") if to_file else check_new_folder(filepath)
+        check_weights(self)
         if format == "onnx":
             if self.is_stochastic:
                 raise ValueError(
@@ -233,9 +247,15 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
                     "(mean_latent=True for a variational autoencoder)."
                 )
             check_onnx_packages()
-        super().export(path, format, verbose, input_signature, **arguments)
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        if format == "tf_saved_model" and as_known and on_tensorflow:
+            write_saved_model(self, str(path), self.image_shape)
+            if verbose is not False:
+                print(f"Saved the purification at {str(path)!r}, as 'serve'.")
+            return
+        super().export(str(path), format, verbose, input_signature, **arguments)
         if format == "onnx":
-            check_onnx_file(path, of_class)
+            check_onnx_file(str(path), of_class)
 
     # ------------------------------------------------------------------ training
 

@@ -12,8 +12,18 @@ import numpy as np
 from keras import ops
 
 from defenses.batches import seed_states
+from validation import check_flag
 
-__all__ = ["CompositeModel", "check_onnx_file", "check_onnx_packages", "without_optimizer"]
+__all__ = [
+    "CompositeModel",
+    "check_new_file",
+    "check_new_folder",
+    "check_onnx_file",
+    "check_onnx_packages",
+    "check_weights",
+    "without_optimizer",
+    "write_saved_model",
+]
 
 _SEED_PREFIX = "seed_generator_"
 
@@ -80,9 +90,7 @@ class CompositeModel(keras.Model):
         """Nothing: a saved model carries no optimizer."""
         return {}
 
-    def save(
-        self, filepath: str | os.PathLike[str], overwrite: bool = True, **arguments: Any
-    ) -> None:
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Writes the model alone, without optimizers, to one ``.keras`` file.
 
         ``keras.saving.load_model(path, compile=False)`` reads it back in safe mode, once
@@ -90,32 +98,120 @@ class CompositeModel(keras.Model):
         an interrupted call leaves no unreadable file.
 
         Args:
-            filepath: Where to write; ends in ``.keras``.
+            filepath: Where to write; ends in ``.keras``, in a folder of this computer that exists.
             overwrite: Whether an existing file may be replaced.
-            **arguments: Passed on to Keras.
 
         Raises:
-            ValueError: If the path does not end in ``.keras``, or is taken and ``overwrite`` is
-                False.
+            ValueError: If the path does not end in ``.keras``, has no folder that can be written
+                to, or is taken and ``overwrite`` is False; or if a weight is not finite.
         """
-        path = Path(filepath)
-        if path.suffix != ".keras":
-            raise ValueError(
-                f"Expected a path that ends in .keras, received {str(path)!r}. Other formats "
-                "load without Keras's safe mode."
-            )
+        check_flag("overwrite", overwrite)
+        path = check_new_file(filepath, ".keras")
         if path.exists() and not overwrite:
             raise ValueError(
                 f"Expected a free path, received {str(path)!r}, which exists. Pass "
                 "overwrite=True to replace it."
             )
+        check_weights(self)
         bare = without_optimizer(self)
         beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
         try:
-            keras.saving.save_model(bare, beside, **arguments)
+            keras.saving.save_model(bare, beside)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def check_new_file(filepath: Any, suffix: str) -> Path:
+    """Returns the path of a file to be written.
+
+    Args:
+        filepath: A text, bytes or path.
+        suffix: What it has to end in, such as ``".keras"``.
+
+    Raises:
+        ValueError: If it is no path on this computer, ends otherwise, is a folder, or its folder is
+            missing or cannot be written to.
+    """
+    given, path = _local_path(filepath, f"name{suffix}")
+    if path.suffix != suffix:
+        raise ValueError(
+            f"Expected a path that ends in {suffix}, received {given!r}. Pass "
+            f"{path.stem + suffix!r}: by its name the file is told from those of other formats."
+        )
+    if path.is_dir():
+        raise ValueError(
+            f"Expected a path of a file, received {given!r}, which is a folder. Pass the name of a "
+            "file in it."
+        )
+    _check_writable(given, path.parent)
+    return path
+
+
+def check_new_folder(filepath: Any) -> Path:
+    """Returns the path of a folder to be written, with those around it; it may exist.
+
+    Args:
+        filepath: A text, bytes or path.
+
+    Raises:
+        ValueError: If it is no path on this computer, is a file, or the nearest folder around it
+            that exists cannot be written to.
+    """
+    given, path = _local_path(filepath, "folder")
+    if path.exists() and not path.is_dir():
+        raise ValueError(
+            f"Expected a path of a folder, received {given!r}, which is a file. Pass another path."
+        )
+    _check_writable(given, next(p for p in (path, *path.absolute().parents) if p.exists()))
+    return path
+
+
+def _local_path(filepath: Any, such_as: str) -> tuple[str, Path]:
+    """The path as given and as a path, if it is one on this computer."""
+    try:
+        given = os.fsdecode(filepath)
+    except TypeError:
+        raise ValueError(
+            f"Expected a path such as {such_as!r}, received {filepath!r}. Pass a text or a "
+            "pathlib.Path."
+        ) from None
+    if "://" in given or not given or "\0" in given:
+        raise ValueError(
+            f"Expected a path on this computer, received {given!r}. Save to {such_as!r} and upload "
+            "that, to Hugging Face by the huggingface_hub package."
+        )
+    return given, Path(given)
+
+
+def _check_writable(given: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(
+            f"Expected a folder that exists, received {given!r}. Make it first by "
+            f"os.makedirs({str(folder)!r})."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"Expected a folder that can be written to, received {given!r}. Change its "
+            "permissions, or choose another folder."
+        )
+
+
+def check_weights(model: keras.Model) -> None:
+    """Checks that every weight of a model is finite.
+
+    Raises:
+        ValueError: If one is NaN or infinite; the message names it.
+    """
+    for variable in model.weights:
+        values = ops.convert_to_numpy(variable)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            count = int((~np.isfinite(values)).sum())
+            raise ValueError(
+                f"Expected finite weights, received {count} values that are NaN or infinite in "
+                f"{variable.path}. Train {type(model).__name__} again at a lower learning rate, "
+                "and look at its training images."
+            )
 
 
 def without_optimizer(model: keras.Model) -> keras.Model:
@@ -130,6 +226,34 @@ def without_optimizer(model: keras.Model) -> keras.Model:
     bare = type(model).from_config(model.get_config())
     bare.set_weights(model.get_weights())
     return bare
+
+
+def write_saved_model(model: keras.Model, folder: str, image_shape: tuple[int, int, int]) -> None:
+    """Writes a TensorFlow SavedModel whose ``serve`` is the model outside training.
+
+    Keras's own holds the variables in what ``tf.saved_model.load`` returns alone, so that
+    ``load(folder).serve(images)`` finds them deleted. Here ``serve`` holds them itself.
+
+    Args:
+        model: Images to images; a built model.
+        folder: Where to write.
+        image_shape: ``(height, width, channels)``; the batch is free.
+    """
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, *image_shape), "float32", name="images")]
+    function = tf.function(
+        lambda images: model(images, training=False), input_signature=signature, autograph=False
+    )
+    variables = [variable.value for variable in model.variables]
+    served, root = (tf.__internal__.tracking.AutoTrackable() for _ in range(2))
+    # The names under which keras.layers.TFSMLayer looks for variables.
+    served.variables = variables
+    served.trainable_variables = [variable for variable in variables if variable.trainable]
+    served.__call__ = function
+    root.serve = served
+    concrete = function.get_concrete_function()
+    tf.saved_model.save(root, folder, signatures={"serve": concrete, "serving_default": concrete})
 
 
 def check_onnx_packages() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -87,6 +88,18 @@ def test_a_saved_model_purifies_as_what_it_was_exported_from(name, exported):
         expected = purifier.purify(images)
         assert np.ptp(expected, axis=0).max() > 10 * TOLERANCE  # or any image would pass
         np.testing.assert_allclose(purified, expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["magnet", "sfl_vae"])
+def test_a_saved_model_need_not_be_kept(name, exported):
+    folder, purifiers = exported
+    images = some_images()
+    served = np.asarray(tf.saved_model.load(folder / name).serve(images))
+    layer = np.asarray(keras.layers.TFSMLayer(folder / name, call_endpoint="serve")(images))
+    assert served.shape == layer.shape == images.shape
+    if not purifiers[name].is_stochastic:
+        np.testing.assert_allclose(served, purifiers[name].purify(images), atol=TOLERANCE)
+        np.testing.assert_allclose(layer, served, atol=TOLERANCE)
 
 
 def test_onnx_without_its_packages_names_them(tmp_path, monkeypatch):

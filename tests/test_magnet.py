@@ -228,3 +228,53 @@ def test_a_refused_attack_is_handled_and_a_refused_clean_image_is_an_error():
     assert clean.tolist() == [True, False, False, False]
     with pytest.raises(ValueError, match=r"predictions as integers of shape \(4,\)"):
         handled(labels, predictions[:3], accepted, adversarial=True)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """A reformer and the classifier behind it."""
+    return MagNet.for_images(GREY, width=0.4, seed=1), linear_classifier(10, GREY)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "count"),
+    [(ErrorDetector, {"order": 1}, 1), (DivergenceDetector, {"temperature": 40.0}, 2)],
+)
+def test_a_saved_detector_accepts_as_before(kind, options, count, networks, tmp_path):
+    path, used = tmp_path / "detector.json", networks[:count]
+    detector = kind(*used, **options)
+    with pytest.raises(ValueError, match="Call fit_threshold"):
+        detector.save(path)
+    detector.fit_threshold(images(GREY), 0.5).save(path)
+    read = kind.load(path, *used)
+    assert (read.threshold, read.options()) == (detector.threshold, options)
+    np.testing.assert_array_equal(read.accepts(images(GREY)), detector.accepts(images(GREY)))
+    assert [file.name for file in tmp_path.iterdir()] == ["detector.json"]
+    others = (MagNet.for_images(GREY, width=0.4, seed=2), *used[1:])
+    with pytest.raises(ValueError, match=r"Expected the reformer that .* other weights"):
+        kind.load(path, *others)
+    if count == 2:
+        with pytest.raises(ValueError, match="Expected the classifier that"):
+            kind.load(path, used[0], linear_classifier(10, GREY, seed=7)[0])
+
+
+def test_damaged_files_of_detectors_are_refused(networks, tmp_path):
+    path = tmp_path / "detector.json"
+    detector = ErrorDetector(networks[0], threshold=0.25)
+    with pytest.raises(ValueError, match=r"ends in \.json"):
+        detector.save(tmp_path / "detector.pickle")
+    detector.save(path)
+    whole = path.read_text()
+    with pytest.raises(ValueError, match="a DivergenceDetector, received one of 'ErrorDetector'"):
+        DivergenceDetector.load(path, *networks)
+    for text in (whole.replace("0.25", "0.35"), whole[:40], "", "[]", "{}", "\0", "null"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="missing or damaged"):
+            ErrorDetector.load(path, networks[0])
+    with pytest.raises(ValueError, match="missing or damaged"):
+        ErrorDetector.load(tmp_path / "none.json", networks[0])
+    detector.threshold = float("nan")
+    with pytest.raises(ValueError, match="threshold to be a finite number of at least 0"):
+        detector.save(path)
+    with pytest.raises(ValueError, match="threshold to be a finite number of at least 0"):
+        detector.accepts(images(GREY))

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from defenses import saving
 from defenses.registry import get_purifier
 from tests.purifier_helpers import (
     as_tensors,
@@ -114,3 +115,43 @@ def test_saving_refuses_other_formats_and_taken_paths(name, tmp_path):
     purifier.save(tmp_path / "purifier.keras")
     with pytest.raises(ValueError, match="free path"):
         purifier.save(tmp_path / "purifier.keras", overwrite=False)
+
+
+def test_paths_that_cannot_be_written_to_are_explained(tmp_path, monkeypatch):
+    purifier = untrained("magnet")
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "file").touch()
+    for path, message in [
+        ("hf://me/my_magnet", "on this computer, received 'hf://me/my_magnet'"),
+        ("gs://bucket/a.keras", "on this computer"),
+        (tmp_path / "a.KERAS", r"ends in \.keras, received .*a.KERAS"),
+        (tmp_path / "a", r"Pass 'a\.keras'"),
+        (tmp_path / "none" / "a.keras", "a folder that exists, received .*os.makedirs"),
+        (tmp_path / "folder.keras", "which is a folder"),
+        (None, "Expected a path such as 'name.keras', received None"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            purifier.save(path)
+    with pytest.raises(ValueError, match="overwrite to be True or False, received 'no'"):
+        purifier.save(tmp_path / "a.keras", overwrite="no")
+    for path, message in [("hf://me/a", "this computer"), (tmp_path / "file", "is a file")]:
+        with pytest.raises(ValueError, match=message):
+            purifier.export(path)
+    purifier.save(os.fsencode(tmp_path / "a.keras"))
+    assert (tmp_path / "a.keras").is_file()
+    monkeypatch.setattr(saving.os, "access", lambda *given: False)
+    with pytest.raises(ValueError, match="a folder that can be written to"):
+        purifier.save(tmp_path / "b.keras")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_damaged_weights_are_neither_saved_nor_exported(value, tmp_path):
+    purifier = build("defense_cyclegan")
+    bias = purifier.generator_b.trainable_variables[1]
+    bias.assign(np.full(bias.shape, value))
+    message = f"received {bias.shape[0]} values that are NaN or infinite in .*bias"
+    with pytest.raises(ValueError, match=message):
+        purifier.save(tmp_path / "a.keras")
+    with pytest.raises(ValueError, match=message):
+        purifier.export(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
