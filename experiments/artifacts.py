@@ -10,13 +10,13 @@ lock: of two runs on one store the first makes it, and the second waits and read
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,8 +26,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from defenses.saving import without_optimizer
+from experiments.model_files import DamagedArtifactError, file_hash, load_keras_model
 from experiments.reproducibility import environment_record, plain, stable_hash
 from results.files import naming
+from validation import check_file_name
 
 logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
@@ -35,56 +37,6 @@ Made = TypeVar("Made")
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
 MODEL = "model.keras"
-
-
-class DamagedArtifactError(ValueError):
-    """A stored file does not match the checksum written when it was made."""
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_hash(path: Path, sha256: str) -> None:
-    """Raises a ``DamagedArtifactError`` if a file has another SHA-256."""
-    if file_hash(path) != sha256:
-        raise DamagedArtifactError(
-            f"{path} is damaged: its SHA-256 is {file_hash(path)}, expected {sha256}."
-        )
-
-
-def load_keras_model(path: str | Path, sha256: str | None = None) -> keras.Model:
-    """Loads a ``.keras`` file in safe mode: no pickles, no arbitrary code.
-
-    Args:
-        path: The file.
-        sha256: Its expected digest; ``None`` skips the comparison.
-
-    Returns:
-        The model, not compiled.
-
-    Raises:
-        ValueError: If the file is missing, has another suffix, differs from ``sha256``, or is
-            not a readable Keras model.
-    """
-    import defenses  # noqa: F401  registers the purifiers' classes
-
-    path = Path(path)
-    if path.suffix != ".keras":
-        raise ValueError(
-            f"Expected a .keras file, received {path.name!r}. Other formats can run code when "
-            "loaded; save the model with model.save('name.keras')."
-        )
-    if not path.is_file():
-        raise ValueError(f"No model file at {path}. Train one with run_all.py, or mend the path.")
-    if sha256 is not None:
-        check_hash(path, sha256)
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is not a readable Keras model: {error}") from error
 
 
 def save_deflated(model: keras.Model, path: Path) -> None:
@@ -189,7 +141,7 @@ class ArtifactStore:
                 try:
                     self._verify(folder)
                     return load(folder)
-                except (DamagedArtifactError, OSError, ValueError, KeyError) as error:
+                except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
                     self._set_aside(folder, error)
             self._write(folder, recipe, prepare())
             # What is used is what a later run will read, so both take the same path.
@@ -213,13 +165,17 @@ class ArtifactStore:
                 shutil.rmtree(temporary, ignore_errors=True)
 
     def _verify(self, folder: Path) -> None:
+        manifest = folder / MANIFEST
         try:
-            files = json.loads((folder / MANIFEST).read_text())["files"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DamagedArtifactError(f"{folder / MANIFEST} is unreadable: {error}") from error
-        for name, expected in files.items():
+            files = json.loads(manifest.read_text())["files"]
+            expected = {check_file_name("a file", name): files[name] for name in files}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DamagedArtifactError(f"{manifest} is unreadable: {error}") from error
+        if not expected:
+            raise DamagedArtifactError(f"{manifest} lists no file.")
+        for name, sha256 in expected.items():
             path = folder / name
-            if not path.is_file() or file_hash(path) != expected:
+            if not path.is_file() or file_hash(path) != sha256:
                 raise DamagedArtifactError(f"{path} is missing or differs from its checksum.")
 
     def _set_aside(self, folder: Path, error: Exception) -> None:

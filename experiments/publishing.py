@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import keras
 
 from experiments import reproducibility
-from experiments.artifacts import file_hash
 from experiments.measure import NOT_ATTACKED, Study
+from experiments.model_files import file_hash
 from experiments.zoo import ZOO, read_card
 from results.files import write_atomically
 from results.row import Row

@@ -8,6 +8,8 @@ every number measured of it (``experiments.publishing`` writes both).
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,30 @@ from typing import Any
 import keras
 
 from experiments import reproducibility
-from experiments.artifacts import check_hash, load_keras_model
+from experiments.model_files import check_hash, load_keras_model
+from validation import check_file_name
 
 ZOO = Path(__file__).resolve().parents[1] / "results" / "zoo"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def names(dataset: str, folder: Path = ZOO) -> list[str]:
-    """The models of one data set, sorted."""
-    return sorted(path.stem for path in (folder / dataset).glob("*.keras"))
+def names(dataset: str, folder: str | os.PathLike[str] = ZOO) -> list[str]:
+    """The models of one data set, sorted.
+
+    Raises:
+        ValueError: If the zoo has none of this data set; the message lists those it has.
+    """
+    place = _place(folder, dataset)
+    if not place.is_dir():
+        raise ValueError(
+            f"Expected a data set that the zoo in {Path(folder)} has models of, received "
+            f"{dataset!r}. It has: {', '.join(_contents(Path(folder))) or 'none'}."
+        )
+    return _names(place)
 
 
-def load(dataset: str, name: str, folder: Path = ZOO) -> keras.Model:
-    """Loads a model of the zoo in safe mode, after comparing it with its card.
+def load(dataset: str, name: str, folder: str | os.PathLike[str] = ZOO) -> keras.Model:
+    """Loads a model of the zoo, after comparing it with its card; no code of the file is run.
 
     Args:
         dataset: What it was trained on, for example ``"cifar10"``.
@@ -37,23 +51,35 @@ def load(dataset: str, name: str, folder: Path = ZOO) -> keras.Model:
         A purifier (images to images) or a classifier (images to logits).
 
     Raises:
-        ValueError: If there is no such model (the message lists those there are), or its file
-            is damaged.
+        ValueError: If there is no such model (the message lists those there are), its card is
+            missing or has no hash, or its file is missing, damaged or hostile.
     """
-    path = folder / dataset / f"{name}.keras"
-    if not path.is_file():
-        known = {d.name: names(d.name, folder) for d in sorted(folder.glob("*")) if d.is_dir()}
-        raise ValueError(f"No model {name!r} for {dataset!r} in the zoo. There are: {known}.")
-    card = read_card(path.with_suffix(".json"))
-    if "sha256" not in card:
+    place = _place(folder, dataset)
+    path = place / f"{check_file_name('the name of a model', name)}.keras"
+    card_path = path.with_suffix(".json")
+    if not path.is_file() and card_path.is_file():
         raise ValueError(
-            f"The card {path.with_suffix('.json')} is missing or damaged. Restore it from version "
-            "control, or publish the model again with run_all.py."
+            f"Expected {path} beside its card {card_path.name}, received the card alone. Restore "
+            "the file from version control, or publish the model again with run_all.py --train."
         )
-    return load_keras_model(path, card["sha256"])
+    if not path.is_file():
+        raise ValueError(
+            f"Expected a model of the zoo, received no model {name!r} for {dataset!r}. There are: "
+            f"{_contents(Path(folder))}."
+        )
+    sha256 = read_card(card_path).get("sha256")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise ValueError(
+            f"Expected the card {card_path} with the SHA-256 of its model, received one that is "
+            f"missing, damaged or without it ({sha256!r}). Restore it from version control, or "
+            "publish the model again with run_all.py --train."
+        )
+    return load_keras_model(path, sha256)
 
 
-def find(dataset: str, recipe: Mapping[str, Any], folder: Path = ZOO) -> Path | None:
+def find(
+    dataset: str, recipe: Mapping[str, Any], folder: str | os.PathLike[str] = ZOO
+) -> Path | None:
     """The file of the published model that was made from exactly this recipe, or ``None``.
 
     Args:
@@ -64,11 +90,11 @@ def find(dataset: str, recipe: Mapping[str, Any], folder: Path = ZOO) -> Path | 
     Raises:
         ValueError: If its file is damaged.
     """
-    wanted = reproducibility.stable_hash(recipe)
-    for name in names(dataset, folder):
-        path = folder / dataset / f"{name}.keras"
+    place, wanted = _place(folder, dataset), reproducibility.stable_hash(recipe)
+    for name in _names(place):
+        path = place / f"{name}.keras"
         card = read_card(path.with_suffix(".json"))
-        if card.get("recipe_hash") == wanted and "sha256" in card:
+        if card.get("recipe_hash") == wanted and isinstance(card.get("sha256"), str):
             check_hash(path, card["sha256"])
             return path
     return None
@@ -78,6 +104,18 @@ def read_card(path: Path) -> dict[str, Any]:
     """A card, or an empty one if it is missing or damaged."""
     try:
         card = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return card if isinstance(card, dict) else {}
+
+
+def _place(folder: str | os.PathLike[str], dataset: str) -> Path:
+    return Path(folder) / check_file_name("the data set of a model", dataset)
+
+
+def _names(place: Path) -> list[str]:
+    return sorted(path.stem for path in place.glob("*.keras"))
+
+
+def _contents(folder: Path) -> dict[str, list[str]]:
+    return {place.name: _names(place) for place in sorted(folder.glob("*")) if place.is_dir()}

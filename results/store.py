@@ -20,9 +20,7 @@ from typing import Any
 
 from results.files import locked, write_atomically
 from results.row import COLUMNS, DATASETS, Place, Row, settings_from_text, settings_text
-from validation import check_choice, check_integer
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+from validation import check_choice, check_file_name, check_integer
 
 
 def _number(kind: type[int] | type[float]) -> Callable[[str], int | float]:
@@ -71,12 +69,7 @@ class RowStore:
 
     def __init__(self, root: str | Path, profile: str) -> None:
         self.root = Path(root)
-        if not isinstance(profile, str) or not _NAME.fullmatch(profile):
-            raise ValueError(
-                "Expected the profile to be letters, digits and . _ - (it names a folder), "
-                f"received {profile!r}. Pass a name such as 'quick'."
-            )
-        self.profile = profile
+        self.profile = check_file_name("the profile", profile)
         self._cache: dict[Path, tuple[tuple[int, int], dict[Place, Row]]] = {}
 
     @property

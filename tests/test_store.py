@@ -47,7 +47,7 @@ def test_data_sets_have_their_own_files_and_seeds_are_told_apart(tmp_path):
     with pytest.raises(ValueError, match=r"data set to be one of mnist, .*received '../escape'"):
         store.path("../escape")
     for name in ("../escape", "", None):
-        with pytest.raises(ValueError, match=r"Expected the profile to be letters.*names a folder"):
+        with pytest.raises(ValueError, match=r"Expected the profile to be a word of letters"):
             RowStore(tmp_path, name)
 
 

@@ -90,7 +90,7 @@ def test_the_zoo_loads_what_was_trained_and_names_what_there_is(trained, publish
         model.reset_randomness(7)
     np.testing.assert_array_equal(loaded.purify(images), own.purify(images))
     assert set(zoo.names("digits", published)) == TRAINED
-    with pytest.raises(ValueError, match=r"No model 'atgan' for 'digits'.*magnet.*puvae"):
+    with pytest.raises(ValueError, match=r"no model 'atgan' for 'digits'.*magnet.*puvae"):
         zoo.load("digits", "atgan", published)
 
 
@@ -131,10 +131,10 @@ def test_a_model_without_its_card_is_refused(published, tmp_path, card):
     folder = shutil.copytree(published, tmp_path / "zoo")
     path = folder / "digits" / "magnet.json"
     path.write_text(card)
-    with pytest.raises(ValueError, match=r"magnet.json is missing or damaged"):
+    with pytest.raises(ValueError, match=r"magnet\.json with the SHA-256 .* missing, damaged"):
         zoo.load("digits", "magnet", folder)
     path.unlink()
-    with pytest.raises(ValueError, match=r"magnet.json is missing or damaged"):
+    with pytest.raises(ValueError, match=r"magnet\.json with the SHA-256 .* missing, damaged"):
         zoo.load("digits", "magnet", folder)
 
 
@@ -241,3 +241,56 @@ def test_a_card_is_written_anew_when_more_or_the_same_otherwise_was_measured(car
     assert not rewritten() and not rewritten(measured=more, rows_hash="other")
     assert rewritten(rows_hash="other") and path.read_text() == written
     assert rewritten(measured=[]) and path.read_text() == written
+
+
+def test_names_that_leave_the_zoo_are_refused(published):
+    for name in (
+        "../digits/magnet",
+        "/etc/passwd",
+        "",
+        ".",
+        "..",
+        "a\\b",
+        "magnet\0",
+        None,
+        3,
+        "a/b",
+    ):
+        with pytest.raises(ValueError, match="Expected the name of a model to be a word"):
+            zoo.load("digits", name, published)
+        with pytest.raises(ValueError, match="Expected the data set of a model to be a word"):
+            zoo.load(name, "magnet", published)
+        with pytest.raises(ValueError, match="Expected the data set of a model to be a word"):
+            zoo.names(name, published)
+
+
+def test_what_the_zoo_does_not_have_is_listed(published):
+    with pytest.raises(ValueError, match=r"received 'mnist'\. It has: digits"):
+        zoo.names("mnist", published)
+    with pytest.raises(ValueError, match=r"no model 'vqunet' for 'digits'\. There are: .*magnet"):
+        zoo.load("digits", "vqunet", published)
+    assert zoo.load("digits", "magnet", str(published)).image_shape == (28, 28, 1)
+
+
+@pytest.mark.parametrize("sha256", [None, "", "0" * 63, 12, ["a"]])
+def test_a_card_without_a_hash_is_refused(published, tmp_path, sha256):
+    folder = shutil.copytree(published, tmp_path / "zoo")
+    card_path = folder / "digits" / "magnet.json"
+    card_path.write_text(json.dumps({**zoo.read_card(card_path), "sha256": sha256}))
+    with pytest.raises(ValueError, match="without it"):
+        zoo.load("digits", "magnet", folder)
+
+
+def test_a_card_without_its_model_says_so(published, tmp_path):
+    folder = shutil.copytree(published, tmp_path / "zoo")
+    (folder / "digits" / "magnet.keras").unlink()
+    with pytest.raises(ValueError, match=r"magnet\.keras beside its card magnet\.json"):
+        zoo.load("digits", "magnet", folder)
+
+
+def test_every_card_of_the_zoo_has_its_file_and_every_file_its_card():
+    for suffix, other in ((".json", ".keras"), (".keras", ".json")):
+        alone = [
+            path for path in zoo.ZOO.glob(f"*/*{suffix}") if not path.with_suffix(other).is_file()
+        ]
+        assert alone == []

@@ -12,12 +12,20 @@ from validation.arrays import (
     check_labels,
     check_one_each,
 )
-from validation.numbers import check_choice, check_flag, check_integer, check_number, check_numbers
+from validation.numbers import (
+    check_choice,
+    check_file_name,
+    check_flag,
+    check_integer,
+    check_number,
+    check_numbers,
+)
 from validation.outputs import check_logits
 
 __all__ = [
     "check_call",
     "check_choice",
+    "check_file_name",
     "check_flag",
     "check_image_shape",
     "check_images",

@@ -5,11 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
+import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["check_choice", "check_flag", "check_integer", "check_number", "check_numbers"]
+__all__ = [
+    "check_choice",
+    "check_file_name",
+    "check_flag",
+    "check_integer",
+    "check_number",
+    "check_numbers",
+]
 
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MOST_NUMBERS = 10_000
 """More are no list that somebody wrote, but a generator without an end."""
 
@@ -156,6 +165,25 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
         raise ValueError(
             f"Expected {name} to be one of {', '.join(names)}, received {_shown(value)}. Pass one "
             "of these names."
+        )
+    return value
+
+
+def check_file_name(name: str, value: Any) -> str:
+    """Returns a text that can name one file and leads nowhere else.
+
+    Args:
+        name: What the message calls it.
+        value: What the caller passed, without a suffix.
+
+    Raises:
+        ValueError: If it is empty, no text, or has other characters than letters, digits and
+            ``_ . -``.
+    """
+    if not isinstance(value, str) or not _FILE_NAME.fullmatch(value):
+        raise ValueError(
+            f"Expected {name} to be a word of letters, digits and _ . -, as it names a file, "
+            f"received {_shown(value)}. Pass the name alone, without folders."
         )
     return value
 
