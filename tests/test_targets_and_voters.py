@@ -284,7 +284,7 @@ def test_voters_defaults(name: str, decay: float, bias: bool, logit_bias: bool) 
 
 def test_weight_decay_can_be_switched_off_but_not_negative() -> None:
     assert resnet.resnet(GREY, stack_n=1, weight_decay=0.0).losses == []
-    with pytest.raises(ValueError, match="non-negative weight_decay"):
+    with pytest.raises(ValueError, match="weight_decay to be a finite number of at least 0"):
         resnet.resnet(GREY, stack_n=1, weight_decay=-1.0)
 
 
@@ -306,8 +306,12 @@ def test_normalization_can_be_given_and_is_checked() -> None:
     default = small("densenet_a", GREY)
     front = keras.Model(default.input, default.get_layer("standardise").output)
     np.testing.assert_allclose(front(np.zeros((1, *GREY), "float32")), -0.2860 / 0.3530, atol=1e-5)
-    for wrong in (([0.5], [0.0]), ([0.5, 0.5], [1.0]), ([], [])):
-        with pytest.raises(ValueError, match="1 means and 1 positive"):
+    for wrong, message in (
+        (([0.5], [0.0]), "deviations of normalization to be a finite number above 0"),
+        (([0.5, 0.5], [1.0]), "1 means and 1 positive"),
+        (([], []), "means of normalization as at least one number"),
+    ):
+        with pytest.raises(ValueError, match=message):
             resnet.resnet(GREY, stack_n=1, normalization=wrong)
     with pytest.raises(ValueError, match="defaults exist for"):
         resnet.resnet((8, 8, 2), stack_n=1)
