@@ -23,6 +23,8 @@ _LEFT_OUT = {"tables", "kl_weight", "reconstruction", "batch"}
 """Settings of second readings of a row, and of models trained with other loss weights."""
 _THROUGH = ("framework", "adaptive")
 """Threat models that say whether a purifier holds against an attacker who knows it."""
+_WORST = "worst of several draws"
+"""What an attacker gets who sends one image to a random purifier until it errs."""
 
 
 class _Published(NamedTuple):
@@ -77,7 +79,8 @@ def publish(study: Study, folder: Path = ZOO) -> list[Path]:
         }
         if published.kind == "purifiers":
             found = {row.threat_model for row in behind}
-            card["not_measured"] = [name for name in _THROUGH if name not in found]
+            missing = [name for name in _THROUGH if name not in found]
+            card["not_measured"] = missing + [_WORST] * published.model().is_stochastic
         write_atomically(card_path, _card_text(card).encode())
     return written
 

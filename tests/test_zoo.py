@@ -186,7 +186,7 @@ def cards(trained, published, tmp_path):
 def test_a_card_holds_the_numbers_of_its_own_purifier(cards):
     _, folder = cards
     card = zoo.read_card(folder / "puvae.json")
-    assert card["not_measured"] == ["framework"]
+    assert card["not_measured"] == ["framework", "worst of several draws"]
     assert len(card["measured"]) == len(OWN)
     by_value = {entry["value"]: entry for entry in card["measured"]}
     assert by_value[0.5] == {
