@@ -6,7 +6,7 @@ and range; what it draws comes from the generator it is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -24,13 +24,6 @@ def augment(images: np.ndarray, rng: np.random.Generator, training: TrainingConf
     for name in training.augmentation:
         images = _AUGMENTATIONS[name](images, rng, training)
     return images
-
-
-def check(names: Iterable[str]) -> None:
-    """Raises a ValueError that lists the known augmentations if one is unknown."""
-    unknown = sorted(set(names) - set(_AUGMENTATIONS))
-    if unknown:
-        raise ValueError(f"Unknown augmentation {unknown}. Known: {', '.join(_AUGMENTATIONS)}.")
 
 
 def _flip(images: np.ndarray, rng: np.random.Generator, _: TrainingConfig) -> np.ndarray:

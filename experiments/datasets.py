@@ -10,8 +10,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+import socket
+import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,6 +22,7 @@ import numpy as np
 from experiments import augmentation
 from experiments.config import DatasetConfig, TrainingConfig
 from experiments.reproducibility import array_hash
+from validation import check_choice, check_images, check_integer, check_labels
 
 SPLIT_SEED = 20_240_501
 TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped")
@@ -51,6 +55,22 @@ CLASS_NAMES = {
 }
 
 
+_HOSTS = {
+    "mnist": "storage.googleapis.com",
+    "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "cifar10": "www.cs.toronto.edu",
+    "svhn_cropped": "ufldl.stanford.edu",
+}
+"""Where TensorFlow Datasets downloads from; without a connection it tries for minutes."""
+_CONNECTION_SECONDS = 5.0
+_SHAPES = {
+    "mnist": (28, 28, 1),
+    "fashion_mnist": (28, 28, 1),
+    "cifar10": (32, 32, 3),
+    "svhn_cropped": (32, 32, 3),
+}
+
+
 class DatasetError(ValueError):
     """A data set is unknown, absent or not what it should be."""
 
@@ -66,7 +86,13 @@ class Split:
         return len(self.labels)
 
     def take(self, limit: int | None) -> Split:
-        """The first ``limit`` examples (all for ``None``)."""
+        """The first ``limit`` examples, or as many as there are (all for ``None``).
+
+        Raises:
+            ValueError: If it is not an integer above 0.
+        """
+        if limit is not None:
+            check_integer("limit", limit, at_least=1)
         return Split(self.images[:limit], self.labels[:limit])
 
 
@@ -107,8 +133,11 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
         DatasetError: If the name is unknown, the data are not there and cannot be
             downloaded, or fewer images are there than the configuration asks for.
     """
-    if config.name not in DATASET_NAMES:
-        raise DatasetError(f"Unknown data set {config.name!r}. Known: {', '.join(DATASET_NAMES)}.")
+    if not isinstance(config, DatasetConfig):
+        raise DatasetError(
+            f"Expected a DatasetConfig, received {config!r}. Pass DatasetConfig(name='digits'), or "
+            "that of a profile: presets.profile('demo').plans['digits'].dataset."
+        )
     arrays = _read_digits() if config.name == "digits" else _read_tfds(config.name, data_dir)
     train_images, train_labels, test_images, test_labels = arrays
     order = np.random.default_rng(SPLIT_SEED).permutation(len(train_labels))
@@ -119,7 +148,7 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
         raise DatasetError(
             f"{config.name} has {len(order)} training images, {config.validation_size} of them "
             f"held out for validation, and {len(test_labels)} test images; {train_limit} and "
-            f"{test_limit} were asked for. Lower the limits in experiments/presets.py."
+            f"{test_limit} were asked for. Lower the limits of its DatasetConfig (experiments/presets)."
         )
     test_order = np.random.default_rng(SPLIT_SEED + 1).permutation(len(test_labels))[:test_limit]
     classes = CLASS_NAMES.get(config.name, tuple(str(digit) for digit in range(10)))
@@ -153,33 +182,80 @@ def _read_digits() -> tuple[np.ndarray, ...]:
 
 
 def _read_tfds(name: str, data_dir: str | Path | None) -> tuple[np.ndarray, ...]:
+    """The prepared data set of a directory, which is downloaded if it is not there."""
     import tensorflow_datasets as tfds
 
     directory = data_dir or os.environ.get("TFDS_DATA_DIR")
     if directory is not None and not Path(directory).is_dir():
         raise DatasetError(
-            f"The data directory {directory} does not exist. Give an existing TensorFlow "
-            "Datasets directory with --data-dir or TFDS_DATA_DIR."
+            f"Expected the data directory {directory}, which does not exist. Give an existing "
+            "TensorFlow Datasets directory with --data-dir or TFDS_DATA_DIR."
         )
     try:
-        builder = tfds.builder(name, data_dir=directory)
-        builder.download_and_prepare()
+        # Reads what lies there and asks no server.
+        builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=directory)
+    except tfds.core.registered.DatasetNotFoundError:
+        builder = _download(name, directory)
+    try:
         parts = [
             tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1, shuffle_files=False))
             for split in ("train", "test")
         ]
+        sizes = [builder.info.splits[split].num_examples for split in ("train", "test")]
     except Exception as error:
-        # TensorFlow Datasets raises many types for "no network"; all mean the same here.
-        raise DatasetError(
-            f"{name} is not in {directory or 'the default TensorFlow Datasets directory'} and "
-            f"could not be downloaded ({type(error).__name__}: {error}). Prepare it once where "
-            f'there is a network with `python -c "import tensorflow_datasets as tfds; '
-            f"tfds.load('{name}', data_dir='DIR')\"`, then pass --data-dir DIR."
-        ) from error
+        # TensorFlow Datasets raises many types for files that are cut or changed.
+        raise _damaged(name, builder.data_dir, f"{type(error).__name__}: {error}") from error
+    for part, size in zip(parts, sizes, strict=True):
+        _check_part(name, builder.data_dir, part, size)
     return tuple(
         np.asarray(part[key], np.uint8 if key == "image" else np.int64)
         for part in parts
         for key in ("image", "label")
+    )
+
+
+def _download(name: str, directory: str | Path | None) -> Any:
+    """A builder whose data have been downloaded; refuses at once where there is no network."""
+    import tensorflow_datasets as tfds
+
+    place = directory or "the default TensorFlow Datasets directory"
+    host, reason = _HOSTS[name], ""
+    if not urllib.request.getproxies():
+        try:
+            socket.create_connection((host, 443), timeout=_CONNECTION_SECONDS).close()
+        except OSError as error:
+            reason = f"no connection to {host}: {error}"
+    if not reason:
+        try:
+            builder = tfds.builder(name, data_dir=directory)
+            builder.download_and_prepare()
+            return builder
+        except Exception as error:
+            # TensorFlow Datasets raises many types where a download fails.
+            reason = f"{type(error).__name__}: {error}"
+    raise DatasetError(
+        f"Expected {name} in {place}, where it is not prepared, and it could not be downloaded "
+        f'({reason}). Prepare it once where there is a network with `python -c "import '
+        f"tensorflow_datasets as tfds; tfds.load('{name}', data_dir='DIR')\"`, then pass "
+        "--data-dir DIR."
+    )
+
+
+def _check_part(name: str, folder: object, part: Mapping[str, np.ndarray], size: int) -> None:
+    """Raises unless a split has as many images as its record says, of bytes, with ten labels."""
+    images, labels = np.asarray(part["image"]), np.asarray(part["label"])
+    shape = (size, *_SHAPES[name])
+    if images.shape != shape or images.dtype != np.uint8:
+        raise _damaged(name, folder, f"images {images.shape} of {images.dtype}, not {shape}")
+    if labels.shape != (size,) or labels.min() < 0 or labels.max() > 9:
+        raise _damaged(name, folder, f"labels {labels.shape} from {labels.min()} to {labels.max()}")
+
+
+def _damaged(name: str, folder: object, received: str) -> DatasetError:
+    return DatasetError(
+        f"Expected {name} as TensorFlow Datasets prepares it, received damaged files in {folder} "
+        f"({received[:300]}). Delete that folder and give the same command again where there is a "
+        "network, or copy the folder again from where it is sound."
     )
 
 
@@ -188,7 +264,7 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         images: ``(n, height, width, channels)`` float32 in [0, 1].
-        labels: ``(n,)`` integers.
+        labels: ``(n,)`` or ``(n, 1)`` integers.
         training: Batch size and augmentation.
         seed: Of order and augmentation.
         keys: ``None`` yields ``(images, labels)``; otherwise each batch is a dict with these
@@ -197,9 +273,12 @@ class Batches(keras.utils.PyDataset):
         attacked: Attacked copies of ``images``, each of the same shape; an epoch passes over all
             of them, with the clean image beside each.
 
+    A pass over the images ends when each batch has been taken, also where Keras calls fewer steps
+    an epoch (``steps_per_epoch``): the next epoch then goes on where the last one stopped.
+
     Raises:
-        ValueError: For an unknown augmentation, for one on images that have attacked copies, or
-            if a copy has another shape than the images.
+        ValueError: If images, labels, copies or the seed are not as above, for a key that there are
+            no data for, or for augmentation of images that have attacked copies.
     """
 
     def __init__(
@@ -213,22 +292,37 @@ class Batches(keras.utils.PyDataset):
         attacked: Sequence[np.ndarray] = (),
     ) -> None:
         super().__init__()
-        augmentation.check(training.augmentation)
-        shapes = {copy.shape for copy in attacked}
-        if shapes - {images.shape} or (attacked and training.augmentation):
+        if not isinstance(training, TrainingConfig):
             raise ValueError(
-                f"Expected attacked copies of shape {images.shape} and no augmentation beside "
+                f"Expected a TrainingConfig, received {training!r}. Pass TrainingConfig(epochs=1)."
+            )
+        self.images = check_images(images)
+        self.labels = check_labels(labels, len(self.images))
+        copies = [check_images(copy, name="each attacked copy") for copy in attacked]
+        shapes = {copy.shape for copy in copies}
+        if shapes - {self.images.shape} or (copies and training.augmentation):
+            raise ValueError(
+                f"Expected attacked copies of shape {self.images.shape} and no augmentation beside "
                 f"them, received {sorted(shapes)} and {training.augmentation}. Attack exactly "
                 "these images, and leave the augmentation empty."
             )
-        self.images, self.labels, self.training = images, labels, training
-        self.seed, self.keys, self.attacked, self.epoch = seed, keys, tuple(attacked), 0
+        known = ("clean", "label", *(("adversarial",) if copies else ()))
+        for key in keys or ():
+            check_choice("each of keys", key, known)
+        self.seed = check_integer("seed", seed)
+        self.training, self.keys, self.attacked, self.epoch = training, keys, tuple(copies), 0
         self._start_epoch()
 
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self.training.batch_size)
 
     def __getitem__(self, index: int):
+        if not isinstance(index, int | np.integer) or not 0 <= index < len(self):
+            raise IndexError(
+                f"Expected the index of one of {len(self)} batches, received {index!r}. Count them "
+                "from 0."
+            )
+        self._taken.add(int(index))
         size = self.training.batch_size
         chosen = self._order[index * size : (index + 1) * size]
         copies, chosen = np.divmod(chosen, len(self.labels))
@@ -243,15 +337,17 @@ class Batches(keras.utils.PyDataset):
         return ({key: available[key] for key in self.keys},)
 
     def on_epoch_end(self) -> None:
-        """Moves to the next epoch's order."""
-        self.epoch += 1
-        self._start_epoch()
+        """Moves to the next epoch's order, once each batch of this one has been taken."""
+        if len(self._taken) == len(self):
+            self.epoch += 1
+            self._start_epoch()
 
     def start_at(self, epoch: int) -> None:
         """Continues as if ``epoch`` epochs had been drawn already."""
-        self.epoch = epoch
+        self.epoch = check_integer("epoch", epoch)
         self._start_epoch()
 
     def _start_epoch(self) -> None:
+        self._taken: set[int] = set()
         length = len(self.labels) * max(1, len(self.attacked))
         self._order = np.random.default_rng([self.seed, self.epoch]).permutation(length)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -50,6 +53,71 @@ def test_unknown_name_lists_the_known_ones():
 def test_missing_directory_says_how_to_give_one(tmp_path):
     with pytest.raises(ValueError, match=r"does not exist.*--data-dir"):
         datasets.load(DatasetConfig(name="mnist"), tmp_path / "absent")
+
+
+@pytest.mark.parametrize("config", ["digits", None, {"name": "digits"}, DatasetConfig])
+def test_another_kind_of_configuration_says_what_to_pass(config):
+    with pytest.raises(datasets.DatasetError, match=r"Pass DatasetConfig\(name='digits'\)"):
+        datasets.load(config)
+
+
+def test_an_empty_directory_without_a_network_answers_at_once(tmp_path, monkeypatch):
+    def refused(address, timeout):
+        raise OSError(f"{address[0]} is not reachable")
+
+    monkeypatch.setattr("socket.create_connection", refused)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    start = time.perf_counter()
+    with pytest.raises(datasets.DatasetError, match=r"not prepared.*no connection to storage"):
+        datasets.load(DatasetConfig(name="mnist"), tmp_path)
+    assert time.perf_counter() - start < 20
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A directory with twelve images in the format of TensorFlow Datasets."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    folder = tmp_path_factory.mktemp("tfds")
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28, 1), np.uint8)
+    features = {
+        "image": tfds.features.Image(shape=(28, 28, 1)),
+        "label": tfds.features.ClassLabel(num_classes=11),
+    }
+    labels = np.append(np.arange(11), 10)
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="mnist",
+        version="3.0.1",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={
+            split: tf.data.Dataset.from_tensor_slices({"image": images[a:b], "label": labels[a:b]})
+            for split, a, b in (("train", 0, 8), ("test", 6, 10))
+        },
+        data_dir=folder,
+        disable_shuffling=True,
+    )
+    return folder, images
+
+
+def test_a_prepared_directory_is_read_without_a_network(prepared, monkeypatch):
+    folder, images = prepared
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: pytest.fail("asked"))
+    loaded = datasets.load(DatasetConfig(name="mnist", validation_size=2), folder)
+    assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (6, 2, 4)
+    np.testing.assert_allclose(loaded.test.images.sum(), images[6:10].sum() / 255, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.97])
+def test_damaged_records_are_called_damaged(prepared, tmp_path, kept):
+    folder = shutil.copytree(prepared[0], tmp_path / "copy")
+    (shard,) = folder.glob("mnist/*/*test*tfrecord*")
+    content = shard.read_bytes()
+    shard.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(
+        datasets.DatasetError, match=r"damaged files in .*Delete that folder"
+    ):
+        datasets.load(DatasetConfig(name="mnist", validation_size=2), folder)
 
 
 @pytest.mark.parametrize("limits", [{"train_limit": 5000}, {"test_limit": 5000}])
@@ -108,6 +176,65 @@ def test_each_attacked_copy_stands_beside_its_clean_image_once_an_epoch():
     added = np.rint((attacked - clean).ravel() * 100)
     assert sorted(zip(added, labels, strict=True)) == [(a, i) for a in (1, 2, 3) for i in range(5)]
     assert not np.array_equal(labels, np.sort(labels))
+
+
+IMAGES = np.full((5, 4, 4, 1), 0.5, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": (IMAGES * 255).astype("uint8")}, "dtype uint8"),
+        ({"images": IMAGES * 255}, r"in \[0, 1\], received values from 127.5"),
+        ({"images": IMAGES * np.nan}, "finite images"),
+        ({"images": IMAGES[..., 0]}, "received \\(5, 4, 4\\)"),
+        ({"images": IMAGES[:0], "labels": []}, "at least one"),
+        ({"labels": np.eye(5, dtype=int)}, r"argmax\(axis=-1\)"),
+        ({"labels": np.arange(4)}, "integers of shape \\(5,\\)"),
+        ({"labels": np.arange(5) - 1}, "from -1 to 3"),
+        ({"labels": np.arange(5.0)}, "astype"),
+        ({"attacked": [IMAGES * 255]}, "each attacked copy in"),
+        ({"keys": ("clean", "adversarial")}, "one of clean, label, received 'adversarial'"),
+        ({"seed": -1}, "seed to be an integer of at least 0"),
+        ({"training": None}, r"Pass TrainingConfig\(epochs=1\)"),
+    ],
+)
+def test_wrong_training_data_are_refused(changes, message):
+    given = {"images": IMAGES, "labels": np.arange(5), "training": TrainingConfig(epochs=1)}
+    given = {"seed": 0, **given, **changes}
+    with pytest.raises(ValueError, match=message):
+        datasets.Batches(given.pop("images"), given.pop("labels"), given.pop("training"), **given)
+
+
+def test_labels_in_a_column_are_taken_as_labels_in_a_row():
+    batches = datasets.Batches(
+        IMAGES, np.arange(5)[:, None], TrainingConfig(epochs=1, batch_size=5), seed=0
+    )
+    assert sorted(batches[0][1]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("index", [-1, 3, 1.0, slice(2), None])
+def test_a_batch_that_is_not_there_is_an_index_error(index):
+    with pytest.raises(IndexError, match="one of 3 batches"):
+        _batches()[index]
+
+
+def test_a_pass_goes_on_where_shorter_epochs_stop():
+    seen = []
+
+    class Net(keras.Model):
+        def train_step(self, data):
+            seen.extend(np.ravel(data[1]).tolist())
+            return {"loss": 0.0}
+
+    net = Net()
+    net.compile(run_eagerly=True)
+    images = np.full((32, 1, 1, 1), 0.5, np.float32)
+    batches = datasets.Batches(
+        images, np.arange(32), TrainingConfig(epochs=2, batch_size=4), seed=0
+    )
+    net.fit(batches, steps_per_epoch=4, epochs=2, shuffle=False, verbose=0)
+    assert sorted(seen) == list(range(32))
 
 
 @pytest.mark.parametrize(("shape", "changes"), [((4, 1, 1, 1), ()), ((5, 1, 1, 1), ("flip",))])
