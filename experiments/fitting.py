@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
@@ -193,8 +194,14 @@ def _restore(checkpoint: Path, variables: Sequence[keras.Variable]) -> int:
     try:
         with np.load(checkpoint, allow_pickle=False) as file:
             stored = [file[f"v{i:04d}"] for i in range(len(variables))]
-            done = int(file["epoch"])
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+            done = check_integer("epoch", int(file["epoch"]), at_least=1)
+        shapes = [(tuple(v.shape), value.shape) for v, value in zip(variables, stored, strict=True)]
+        # Looked at before anything is assigned, so that no model is half restored.
+        if any(wanted != received for wanted, received in shapes) or not all(
+            np.isfinite(value).all() for value in stored if value.dtype.kind == "f"
+        ):
+            raise ValueError("it holds variables of another model, or values that are not finite")
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
         logger.warning("Training restarts: the checkpoint %s is unreadable: %s", checkpoint, error)
         return 0
     for variable, value in zip(variables, stored, strict=True):

@@ -29,6 +29,14 @@ def _classifier():
     return model, batches
 
 
+def _linear():
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(10))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss)
+    return model, Batches(IMAGES, LABELS, TRAINING, seed=5)
+
+
 def _purifier():
     model = get_purifier("sfl_vae").for_images((28, 28, 1), width=0.05, seed=1)
     batches = Batches(IMAGES, LABELS, TRAINING, seed=5, keys=model.batch_keys)
@@ -68,10 +76,38 @@ def test_interrupted_training_ends_in_the_same_weights(tmp_path, build, monkeypa
         np.testing.assert_array_equal(expected, received)
 
 
-def test_unreadable_checkpoint_restarts(tmp_path, caplog):
+def _nothing(path, arrays):
+    path.write_bytes(b"nothing")
+
+
+def _other_shape_at_the_end(path, arrays):
+    last = max(name for name in arrays if name.startswith("v"))
+    np.savez(path, **{**arrays, last: np.zeros((2, 3))})
+
+
+def _not_finite(path, arrays):
+    np.savez(path, **{**arrays, "v0000": arrays["v0000"] * np.nan})
+
+
+def _without_epoch(path, arrays):
+    np.savez(path, **{name: value for name, value in arrays.items() if name != "epoch"})
+
+
+def _cut(path, arrays):
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+@pytest.mark.parametrize(
+    "damage", [_nothing, _other_shape_at_the_end, _not_finite, _without_epoch, _cut]
+)
+def test_unreadable_checkpoint_restarts(tmp_path, caplog, damage):
     checkpoint = tmp_path / "bad.npz"
-    checkpoint.write_bytes(b"nothing")
-    model, batches = _classifier()
+    model, batches = _linear()
+    fitting.fit(model, batches, 1, checkpoint=checkpoint, label="first")
+    with np.load(checkpoint) as file:
+        arrays = dict(file)
+    damage(checkpoint, arrays)
+    model, batches = _linear()
     before = model.get_weights()
     fitting.fit(model, batches, 1, checkpoint=checkpoint, label="restart")
     assert "unreadable" in caplog.text
@@ -80,12 +116,11 @@ def test_unreadable_checkpoint_restarts(tmp_path, caplog):
 
 def test_nan_loss_is_an_error(tmp_path):
     model, _ = _classifier()
-    images = IMAGES.copy()
-    images[0] = np.nan
+    model.set_weights([weights * np.nan for weights in model.get_weights()])
     with pytest.raises(ValueError, match="not finite after epoch 1"):
         fitting.fit(
             model,
-            Batches(images, LABELS, TRAINING, seed=0),
+            Batches(IMAGES, LABELS, TRAINING, seed=0),
             1,
             checkpoint=tmp_path / "x.npz",
             label="nan",
