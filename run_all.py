@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from validation import check_integer
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # TensorFlow's faster convolutions, which it leaves off on processors without AVX-512: trainings
@@ -31,7 +33,18 @@ class _Parser(argparse.ArgumentParser):
     """Refuses in one line, as everything else here does."""
 
     def error(self, message: str) -> NoReturn:
+        unknown = "unrecognized arguments:"
+        message = message.replace(unknown, "expected the options that --help lists, received")
         self.exit(2, f"error: {message}. See run_all.py --help.\n")
+
+
+def _seed(text: str) -> int:
+    try:
+        return check_integer("seed", int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected an integer of at least 0, received {text!r}; pass 0, 1, 2, ..."
+        ) from None
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +64,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--data-dir", type=Path, help="TensorFlow Datasets directory (else TFDS_DATA_DIR)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything (default 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of everything (default 0)")
     parser.add_argument(
         "--train",
         action="store_true",
@@ -77,7 +90,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     ):
         for other in others:
             if getattr(options, one) and getattr(options, other):
-                parser.error(f"{_option(one)} and {_option(other)} contradict each other, drop one")
+                pair = f"{_option(one)} and {_option(other)}"
+                parser.error(f"expected one of {pair}, received both; drop one")
     return options
 
 

@@ -204,13 +204,15 @@ def warn_of_unattacked(
 ) -> None:
     """Warns of budgets at which some images were not attacked."""
     counts = {e: int(result.unattacked.sum()) for e, result in results.items()}
-    found = [f"{count} at epsilon {epsilon}" for epsilon, count in counts.items() if count]
+    total = len(next(iter(results.values())).unattacked)
+    found = [
+        f"{count} of {total} at epsilon {epsilon}" for epsilon, count in counts.items() if count
+    ]
     if found:
-        total = len(next(iter(results.values())).unattacked)
         warnings.warn(
-            f"Expected {attack_name} to move every image that is not yet adversarial, received of "
-            f"{total} images {', '.join(found)} unmoved, as their gradient is zero. Count them "
-            "neither as robust nor as fooled: attack.run tells which they are.",
+            f"Expected {attack_name} to move every image that is not yet adversarial, received "
+            f"{', '.join(found)} unmoved, as their gradient is zero. Count them neither as robust "
+            "nor as fooled: attack.run tells which they are.",
             UnattackedImagesWarning,
             stacklevel=stacklevel + 1,
         )

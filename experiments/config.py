@@ -101,7 +101,7 @@ class TrainingConfig:
         check_choice(_field(self, "schedule"), self.schedule, SCHEDULES)
         for name in _several(self, "augmentation", str):
             check_choice(f"each augmentation of {type(self).__name__}", name, AUGMENTATIONS)
-        _check_numbers(self, "learning_rate", above=0)
+        _check_numbers(self, "learning_rate", above=0, at_most=1000)
         _check_numbers(self, "final_learning_rate", "noise_scale", at_least=0)
         _check_numbers(
             self, "beta_1", "beta_2", "shift_fraction", "stretch_fraction", at_least=0, below=1
@@ -462,9 +462,9 @@ def _field(config: Any, name: str) -> str:
 
 
 def _check_counts(config: Any, *names: str) -> None:
-    """Whole numbers from 1."""
+    """Whole numbers from 1 to more than any study has."""
     for name in names:
-        check_integer(_field(config, name), getattr(config, name), at_least=1)
+        check_integer(_field(config, name), getattr(config, name), at_least=1, at_most=10**9)
 
 
 def _check_limits(config: Any, *names: str) -> None:

@@ -146,9 +146,10 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     test_limit = len(test_labels) if config.test_limit is None else config.test_limit
     if not 0 < train_limit <= held_out or not 0 < test_limit <= len(test_labels):
         raise DatasetError(
-            f"{config.name} has {len(order)} training images, {config.validation_size} of them "
-            f"held out for validation, and {len(test_labels)} test images; {train_limit} and "
-            f"{test_limit} were asked for. Lower the limits of its DatasetConfig (experiments/presets)."
+            f"Expected limits within the {len(order)} training images of {config.name}, "
+            f"{config.validation_size} of them held out for validation, and its {len(test_labels)} "
+            f"test images, received {train_limit} and {test_limit}. Lower the limits of its "
+            "DatasetConfig (experiments/presets)."
         )
     test_order = np.random.default_rng(SPLIT_SEED + 1).permutation(len(test_labels))[:test_limit]
     classes = CLASS_NAMES.get(config.name, tuple(str(digit) for digit in range(10)))

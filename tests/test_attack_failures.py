@@ -63,7 +63,7 @@ def test_an_attack_that_does_nothing_is_an_error():
     labels = predictions(model, images)
     with pytest.raises(AttackFailedError, match="changed none"):
         Rogue(factor=0.0)(model, images, labels, 0.2)
-    with pytest.warns(UnattackedImagesWarning, match=r"of 4 images 4 at epsilon 0\.2 unmoved"):
+    with pytest.warns(UnattackedImagesWarning, match=r"received 4 of 4 at epsilon 0\.2 unmoved"):
         unchanged = Rogue(factor=0.0)(model, images, labels, 0.2, require_change=False)
     np.testing.assert_array_equal(unchanged, images)
     # Where there was nothing to do, nothing done is right.

@@ -114,9 +114,7 @@ def test_damaged_records_are_called_damaged(prepared, tmp_path, kept):
     (shard,) = folder.glob("mnist/*/*test*tfrecord*")
     content = shard.read_bytes()
     shard.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(
-        datasets.DatasetError, match=r"damaged files in .*Delete that folder"
-    ):
+    with pytest.raises(datasets.DatasetError, match=r"damaged files in .*Delete that folder"):
         datasets.load(DatasetConfig(name="mnist", validation_size=2), folder)
 
 

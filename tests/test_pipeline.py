@@ -223,9 +223,9 @@ def test_what_cannot_be_measured_ends_in_one_line(tmp_path, arguments, message, 
     [
         (["--seed", "one"], "argument --seed: invalid int value: 'one'"),
         (["--figures"], "unrecognized arguments: --figures"),
-        (["--list", "--pdf"], "--list and --pdf contradict each other"),
-        (["--list", "--figures-only"], "--list and --figures-only contradict each other"),
-        (["--train", "--figures-only"], "--figures-only and --train contradict each other"),
+        (["--list", "--pdf"], "one of --list and --pdf, received both"),
+        (["--list", "--figures-only"], "one of --list and --figures-only, received both"),
+        (["--train", "--figures-only"], "one of --figures-only and --train, received both"),
     ],
 )
 def test_options_that_make_no_sense_end_in_one_line(arguments, message, capsys):

@@ -125,10 +125,10 @@ def test_a_few_images_without_a_gradient_are_told(name):
     (result,) = quick(name).run(model, images, labels, [0.1]).values()
     np.testing.assert_array_equal(result.unattacked, dark)
     np.testing.assert_array_equal(result.unmoved, dark)
-    with pytest.warns(UnattackedImagesWarning, match=r"of 20 images 3 at epsilon 0\.1 unmoved"):
+    with pytest.warns(UnattackedImagesWarning, match=r"received 3 of 20 at epsilon 0\.1 unmoved"):
         images_again = quick(name)(model, images, labels, 0.1)
     np.testing.assert_array_equal(images_again, result.adversarial_images)
-    with pytest.warns(UnattackedImagesWarning, match=r"3 at epsilon 0\.1, 3 at epsilon 0\.2"):
+    with pytest.warns(UnattackedImagesWarning, match=r"3 of 20 at epsilon 0\.1, 3 of 20 at epsilon 0\.2"):
         quick(name).curve(model, images, labels, [0.0, 0.1, 0.2])
 
 
@@ -141,7 +141,7 @@ def test_the_margin_is_two_standard_deviations(num_dark, refused):
         with pytest.raises(AttackFailedError, match="received 11 of 100"):
             FGSM()(model, images, labels, 0.1)
     else:
-        with pytest.warns(UnattackedImagesWarning, match="10 at epsilon"):
+        with pytest.warns(UnattackedImagesWarning, match="10 of 100 at epsilon"):
             FGSM()(model, images, labels, 0.1)
     (result,) = FGSM().run(model, images, labels, [0.1], tolerated=0.11).values()
     np.testing.assert_array_equal(result.unattacked, dark)
@@ -225,7 +225,7 @@ def test_a_pool_tells_which_images_no_member_could_attack():
     images, dark = dark_and_bright(4, 60)
     labels = predictions(models[0], images)
     labels[dark] = 0  # the class of every member where it sees nothing
-    with pytest.warns(UnattackedImagesWarning, match="of 60 images 4 at epsilon"):
+    with pytest.warns(UnattackedImagesWarning, match="received 4 of 60 at epsilon"):
         sets, _, unattacked = attack_random_member(FGSM(), models, images, labels, [0.0, 0.1])
     np.testing.assert_array_equal(unattacked[0.1], dark)
     assert not unattacked[0.0].any()

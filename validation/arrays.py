@@ -224,7 +224,7 @@ def _check_kind(name: str, dtype: str, is_float: bool) -> None:
         return
     remedy = "Pass an array of float32."
     if "int" in dtype or "bool" in dtype:
-        remedy = "Integer images in [0, 255] become valid by images.astype('float32') / 255."
+        remedy = f"Convert integer images in [0, 255] by {name}.astype('float32') / 255."
     raise ValueError(
         f"Expected {name} of a floating-point dtype, in [0, 1], received dtype {dtype}. {remedy}"
     )
