@@ -11,6 +11,7 @@ import collections
 import contextlib
 import dataclasses
 import enum
+import inspect
 import io
 import json
 import re
@@ -32,14 +33,25 @@ from hypothesis import strategies as st
 import run_all
 from attacks import UnattackedImagesWarning, attack_random_member, get_attack
 from attacks.registry import ATTACKS
-from defenses import ConditionalTables, DefendedClassifier, get_purifier, majority_vote
+from attacks.substitute import SubstituteTraining
+from defenses import (
+    ConditionalTables,
+    DefendedClassifier,
+    get_purifier,
+    losses,
+    majority_vote,
+    purifier_names,
+)
+from defenses.adversarial_training import FGSMAdversarialTraining
 from defenses.decision import softmax_prior
-from defenses.magnet_detector import ErrorDetector
+from defenses.magnet_detector import DivergenceDetector, ErrorDetector
+from defenses.voting import voting_analysis
 from experiments import config, datasets, presets, zoo
 from experiments.model_files import load_keras_model
-from models import build_classifier
+from models import Sampling, build_classifier
+from results.sheet import wilson_interval
 from results.store import RowStore
-from tests.made_rows import accuracy, number
+from tests.made_rows import accuracy, number, row
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("attacks", "defenses", "experiments", "models", "papers", "results", "validation")
@@ -1045,12 +1057,105 @@ def command_doors() -> Iterator[st.SearchStrategy[Case]]:
     )
 
 
+def _options(method: Callable[..., Any]) -> dict[str, str]:
+    """The arguments of a method that are numbers, switches or names, with their kinds."""
+    kinds = {
+        name: str(parameter.annotation).removesuffix(" | None")
+        for name, parameter in inspect.signature(method).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    return {name: kind for name, kind in kinds.items() if kind in ("int", "float", "bool", "str")}
+
+
+def _wrong_kind(kind: str) -> st.SearchStrategy[Value]:
+    """Values that are wrong for any argument of a kind, whatever its range."""
+    if kind == "bool":
+        return bad_flags()
+    if kind == "str":
+        return bad_names(("no such name",))
+    junk = JUNK.filter(lambda v: v.name != "huge")
+    further = [("True", True), ("a list", [1]), ("an array", np.array([1, 2])), ("a dict", {})]
+    fractions = [("2.5", 2.5), ("-1.5", -1.5)] if kind == "int" else []
+    return junk | _wrong(*further, *fractions)
+
+
+def option_doors() -> Iterator[st.SearchStrategy[Case]]:
+    """Every option of every purifier, configuration and training, by its signature."""
+    for name in purifier_names():
+        entry = get_purifier(name)
+        for option, kind in _options(entry.purifier_class.__init__).items():
+            if option in entry.arguments:
+                continue
+
+            def build(value: Any, n: str = name, o: str = option) -> Any:
+                return get_purifier(n).for_images(SHAPE, **{"width": 0.05, o: value})
+
+            yield door("numbers", f"{name}.for_images({option})", _wrong_kind(kind), build)
+    made = {
+        config.ClassifierConfig: {"architecture": "A", "training": config.TrainingConfig(epochs=1)},
+        config.TrainingConfig: {"epochs": 1},
+        config.DecisionConfig: {},
+        SubstituteTraining: {},
+    }
+    for of_class, needed in made.items():
+        for option, kind in _options(of_class.__init__).items():
+            call = partial(lambda c, n, o, v: c(**{**n, o: v}), of_class, needed, option)
+            yield door("numbers", f"{of_class.__name__}({option})", _wrong_kind(kind), call)
+    for option, kind in _options(FGSMAdversarialTraining.__init__).items():
+        call = partial(
+            lambda o, v: FGSMAdversarialTraining(target(), **{"epsilon": 0.1, o: v}), option
+        )
+        yield door("numbers", f"FGSMAdversarialTraining({option})", _wrong_kind(kind), call)
+    detector = partial(DivergenceDetector, purifier("magnet"), target())
+    yield door(
+        "numbers",
+        "DivergenceDetector(temperature)",
+        bad_numbers(0.0, 1e9),
+        lambda v: detector(temperature=v),
+    )
+    yield door("numbers", "Sampling(seed)", _wrong_kind("int"), lambda v: Sampling(seed=v))
+    kernel = losses.laplacian_of_gaussian_kernel
+    yield door("numbers", "laplacian_of_gaussian_kernel(sigma)", bad_numbers(0.0, 1e6), kernel)
+    for name in ("reconstruction_loss", "mean_squared_error_loss", "binary_cross_entropy_loss"):
+        loss = getattr(losses, name)
+        shapes = st.lists(st.integers(1, 5), max_size=5).filter(lambda s: tuple(s) != (4, *SHAPE))
+        others = shapes.map(lambda s: Value(np.zeros(s, "float32"), True, f"zeros of {s}"))
+        call = partial(lambda f, v: f(sound_images(), v), loss)
+        yield door("numbers", f"{name}(reconstructions)", others, call)
+    yield door(
+        "numbers", "wilson_interval(total)", bad_integers(1), lambda v: wilson_interval(0, v)
+    )
+    correct = bad_numbers(0.0, 10.0)
+    yield door("numbers", "wilson_interval(correct)", correct, lambda v: wilson_interval(v, 10))
+    share = bad_numbers(0.0, 1.0)
+    yield door("numbers", "wilson_interval(confidence)", share, lambda v: wilson_interval(5, 10, v))
+    for field in ("epsilon", "value", "correct", "total", "seed", "seconds"):
+        call = partial(lambda f, v: row(**{f: v}), field)
+        yield door("numbers", f"Row({field})", _wrong_kind("float"), call)
+    for field in ("dataset", "decider", "norm", "threat_model", "metric"):
+        names = bad_names(("mnist", "vote", "linf", "oblivious", "accuracy"))
+        if field in ("norm",):
+            names = names.filter(lambda v: v.value != "")
+        yield door("names", f"Row({field})", names, partial(lambda f, v: row(**{f: v}), field))
+    votes = np.tile(SOUND_LABELS[:, None], (1, 5))
+    yield door(
+        "numbers",
+        "voting_analysis(num_subsets)",
+        bad_integers(1),
+        lambda v: voting_analysis(votes, SOUND_LABELS, [3], v),
+    )
+    sizes = _wrong(("too many", [9]), ("none", []), ("0", [0]), ("a text", "3"), ("2.5", [2.5]))
+    call = partial(lambda v: voting_analysis(votes, SOUND_LABELS, v))
+    yield door("numbers", "voting_analysis(sizes)", sizes, call)
+
+
 GROUPS: dict[str, Callable[[], Iterator[st.SearchStrategy[Case]]]] = {
     "attacks": attack_doors,
     "purifiers": purifier_doors,
     "decisions": decision_doors,
     "networks": model_doors,
     "experiments": experiment_doors,
+    "options": option_doors,
     "files": file_doors,
     "command line": command_doors,
 }

@@ -19,6 +19,7 @@ CASES = {
     "decisions": 60,
     "networks": 40,
     "experiments": 60,
+    "options": 100,
     "files": 60,
     "command line": 24,
 }

@@ -128,7 +128,8 @@ def test_a_few_images_without_a_gradient_are_told(name):
     with pytest.warns(UnattackedImagesWarning, match=r"received 3 of 20 at epsilon 0\.1 unmoved"):
         images_again = quick(name)(model, images, labels, 0.1)
     np.testing.assert_array_equal(images_again, result.adversarial_images)
-    with pytest.warns(UnattackedImagesWarning, match=r"3 of 20 at epsilon 0\.1, 3 of 20 at epsilon 0\.2"):
+    both = r"3 of 20 at epsilon 0\.1, 3 of 20 at epsilon 0\.2"
+    with pytest.warns(UnattackedImagesWarning, match=both):
         quick(name).curve(model, images, labels, [0.0, 0.1, 0.2])
 
 
