@@ -13,6 +13,7 @@ from keras import ops
 
 from defenses.batches import predict_in_batches
 from defenses.detector_files import network_sum, read_detector, write_detector
+from defenses.losses import check_same_shape
 from defenses.purifier import Purifier
 from models.layers import check_classifier
 from validation import (
@@ -51,6 +52,7 @@ def reconstruction_error(images: Any, reconstructions: Any, order: int) -> Any:
     Returns:
         ``(batch,)``, at least 0.
     """
+    check_same_shape(images=images, reconstructions=reconstructions)
     powers = ops.power(ops.abs(images - reconstructions), order)
     return ops.power(ops.sum(powers, axis=(1, 2, 3)), 1.0 / order)
 
@@ -72,6 +74,7 @@ def jensen_shannon_divergence(logits: Any, other_logits: Any, temperature: float
     Returns:
         ``(batch,)``, from 0 to log 2.
     """
+    check_same_shape(logits=logits, other_logits=other_logits)
     first = ops.log_softmax(logits / temperature, axis=-1)
     second = ops.log_softmax(other_logits / temperature, axis=-1)
     middle = ops.logaddexp(first, second) - float(np.log(2.0))
@@ -332,7 +335,7 @@ class DivergenceDetector(MagNetDetector):
         threshold: float | None = None,
     ) -> None:
         super().__init__(reformer, threshold=threshold)
-        check_number("temperature", temperature, above=0, such_as=10.0)
+        check_number("temperature", temperature, above=0, at_most=1e6, such_as=10.0)
         check_classifier(classifier)
         self.classifier = classifier
         self.temperature = float(temperature)

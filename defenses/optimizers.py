@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import keras
 
+from validation import check_number
+
 __all__ = ["OptimizerGroup", "build_optimizer", "take_optimizers"]
 
 
@@ -126,12 +128,15 @@ def build_optimizer(
 
 def _read(name: str, value: Any) -> keras.optimizers.Optimizer:
     try:
-        return keras.optimizers.get(value)
+        optimizer = keras.optimizers.get(value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"Expected {name} as a Keras optimizer or the name of one, received {value!r}. Pass "
             "keras.optimizers.Adam(1e-3), 'adam', or None for the published one."
         ) from error
+    rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    check_number(f"the learning rate of {name}", rate, at_least=0, such_as=0.001)
+    return optimizer
 
 
 def _layers(model: keras.Model) -> Iterator[keras.Layer]:

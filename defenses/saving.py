@@ -118,6 +118,8 @@ class CompositeModel(keras.Model):
         try:
             keras.saving.save_model(bare, beside)
             os.replace(beside, path)
+        except OSError as error:  # a full disk names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             beside.unlink(missing_ok=True)
 

@@ -14,9 +14,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from validation import check_call, check_images, check_labels, check_one_each
+from validation import (
+    check_call,
+    check_images,
+    check_integer,
+    check_labels,
+    check_number,
+    check_one_each,
+)
 
 __all__ = ["BatchCheck", "CheckedTraining"]
+
+_MOST = 10**9
+"""Largest number of epochs, steps or images in a batch that ``fit`` may be asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +169,7 @@ class CheckedTraining(keras.Model):
             ValueError: If the training or validation data are not as ``batch_check`` says.
         """
         given = _bound(keras.Model.fit, self, arguments, named)
+        _check_fit_numbers(given)
         door = _Door(self.batch_check())
         door.check_arrays(given)
         if given.get("validation_data") is not None:
@@ -325,6 +336,22 @@ def _checked_tensorflow_dataset(dataset: Any, door: _Door) -> Any:
         return tuple(batch[key] for key in keys) if check.as_pair else (batch,)
 
     return dataset.map(tf.autograph.experimental.do_not_convert(checked))
+
+
+def _check_fit_numbers(given: Mapping[str, Any]) -> None:
+    """Raises unless the numbers among the arguments of ``fit`` ask for a training."""
+    epochs = check_integer("epochs", given.get("epochs", 1), at_least=1, at_most=_MOST)
+    first = check_integer("initial_epoch", given.get("initial_epoch", 0))
+    if first >= epochs:
+        raise ValueError(
+            f"Expected initial_epoch below epochs, received {first} and {epochs}. Raise epochs: it "
+            "counts those that were trained before too."
+        )
+    for name in ("batch_size", "steps_per_epoch", "validation_steps", "validation_batch_size"):
+        if given.get(name) is not None:
+            check_integer(name, given[name], at_least=1, at_most=_MOST)
+    share = given.get("validation_split", 0.0)
+    check_number("validation_split", share, at_least=0, below=1, such_as=0.1)
 
 
 def _bound(

@@ -312,6 +312,7 @@ class Batches(keras.utils.PyDataset):
             check_choice("each of keys", key, known)
         self.seed = check_integer("seed", seed)
         self.training, self.keys, self.attacked, self.epoch = training, keys, tuple(copies), 0
+        self._trains = False
         self._start_epoch()
 
     def __len__(self) -> int:
@@ -337,11 +338,16 @@ class Batches(keras.utils.PyDataset):
             available["adversarial"] = np.stack([self.attacked[c][i] for c, i in pairs])
         return ({key: available[key] for key in self.keys},)
 
+    def on_epoch_begin(self) -> None:
+        """Notes that Keras trains from here on; before that it takes batches only to build."""
+        self._trains = True
+
     def on_epoch_end(self) -> None:
-        """Moves to the next epoch's order, once each batch of this one has been taken."""
-        if len(self._taken) == len(self):
+        """Moves to the next epoch's order, unless training has some batches of this one to take."""
+        if not self._trains or len(self._taken) == len(self):
             self.epoch += 1
             self._start_epoch()
+        self._trains = False
 
     def start_at(self, epoch: int) -> None:
         """Continues as if ``epoch`` epochs had been drawn already."""

@@ -67,12 +67,19 @@ def load(dataset: str, name: str, folder: str | os.PathLike[str] = ZOO) -> keras
             f"Expected a model of the zoo, received no model {name!r} for {dataset!r}. There are: "
             f"{_contents(Path(folder))}."
         )
-    sha256 = read_card(card_path).get("sha256")
+    card = read_card(card_path)
+    sha256 = card.get("sha256")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise ValueError(
             f"Expected the card {card_path} with the SHA-256 of its model, received one that is "
             f"missing, damaged or without it ({sha256!r}). Restore it from version control, or "
             "publish the model again with run_all.py --train."
+        )
+    named = (card.get("dataset", dataset), card.get("name", name))
+    if named != (dataset, name):
+        raise ValueError(
+            f"Expected the card {card_path} of {name!r} for {dataset!r}, received that of "
+            f"{named[1]!r} for {named[0]!r}. Restore card and model from version control."
         )
     return load_keras_model(path, sha256)
 

@@ -398,6 +398,8 @@ def bad_model_list() -> tuple[tuple[str, Any], ...]:
         ("a nested softmax", nested),
         ("a softmax as an operation", operation),
         ("seven softmaxes", scaled),
+        ("a sigmoid", keras.Model(inputs, keras.ops.sigmoid(target().outputs[0]))),
+        ("a tanh", keras.Model(inputs, keras.ops.tanh(target().outputs[0]))),
         ("a rounded model", rounded),
     )
 
@@ -571,6 +573,17 @@ def _training_doors(name: str) -> Iterator[st.SearchStrategy[Case]]:
         ("a text", "clean"),
         ("a number", 3),
     )
+    arrays = {key: sound[key] for key in keys}
+    numbers = {
+        "epochs": bad_integers(1, 10**9),
+        "batch_size": bad_integers(1, 10**9, or_none=True),
+        "steps_per_epoch": bad_integers(1, 10**9, or_none=True),
+        "initial_epoch": bad_integers(0, 0),
+        "validation_split": bad_numbers(0.0, 0.999),
+    }
+    for option, bad in numbers.items():
+        call = partial(lambda o, v: trainable(name).fit(arrays, **{"verbose": 0, o: v}), option)
+        yield door("numbers", f"{name}.fit({option})", bad, call)
     yield door("training", f"{name}.fit(x)", wholes, lambda v: trainable(name).fit(v, verbose=0))
 
 
@@ -1106,6 +1119,11 @@ def option_doors() -> Iterator[st.SearchStrategy[Case]]:
             lambda o, v: FGSMAdversarialTraining(target(), **{"epsilon": 0.1, o: v}), option
         )
         yield door("numbers", f"FGSMAdversarialTraining({option})", _wrong_kind(kind), call)
+    rates = bad_numbers(0.0).filter(lambda v: isinstance(v.value, float))
+    compiled = get_purifier("magnet").for_images(SHAPE, width=0.05).compile
+    yield door(
+        "numbers", "compile(learning rate)", rates, lambda v: compiled(keras.optimizers.SGD(v))
+    )
     detector = partial(DivergenceDetector, purifier("magnet"), target())
     yield door(
         "numbers",

@@ -204,6 +204,16 @@ def test_what_is_no_path_of_a_model_file_is_refused(tmp_path):
             load_keras_model(path)
 
 
+def test_a_file_under_another_name_is_refused(tmp_path):
+    place = tmp_path / "digits"
+    place.mkdir()
+    for suffix in ("keras", "json"):
+        content = (zoo.ZOO / "digits" / f"sfl_vae.{suffix}").read_bytes()
+        (place / f"magnet.{suffix}").write_bytes(content)
+    with pytest.raises(ValueError, match="of 'magnet' for 'digits', received that of 'sfl_vae'"):
+        zoo.load("digits", "magnet", tmp_path)
+
+
 def test_a_sound_file_is_loaded():
     images = np.random.default_rng(0).random((3, 28, 28, 1), dtype="float32")
     loaded = load_keras_model(str(MAGNET))

@@ -7,6 +7,8 @@ import numpy as np
 __all__ = ["check_logits"]
 
 _PROBABILITY_TOLERANCE = 1e-4
+_NEAR = 0.05
+"""How far from -1, 0 or 1 an output counts as pressed against it."""
 
 
 def check_logits(logits: np.ndarray, num_images: int) -> int:
@@ -21,7 +23,8 @@ def check_logits(logits: np.ndarray, num_images: int) -> int:
 
     Raises:
         ValueError: If the output is not ``(num_images, classes)``, is not finite, or is
-            probabilities, whose gradient nearly vanishes where the model is confident.
+            probabilities or pressed against the bounds of a sigmoid or tanh, whose gradients nearly
+            vanish where the model is confident.
     """
     if logits.ndim != 2 or logits.shape[0] != num_images or logits.shape[1] < 2:
         raise ValueError(
@@ -40,5 +43,12 @@ def check_logits(logits: np.ndarray, num_images: int) -> int:
             f"Expected logits, received non-negative rows that sum to {common:.4g}: the model ends "
             "in a softmax, whose gradient vanishes where the model is sure, so that it would seem "
             "robust. Remove the last activation, or take the logarithm of the probabilities."
+        )
+    near_bounds = np.minimum(np.abs(logits), np.abs(1.0 - np.abs(logits))) < _NEAR
+    if 1.0 - _NEAR < np.abs(logits).max() <= 1.0 and near_bounds.mean() > 0.5:
+        raise ValueError(
+            f"Expected logits, received values from {logits.min():.4g} to {logits.max():.4g}, most "
+            "of them at the bounds: the model ends in a sigmoid or tanh, whose gradient vanishes "
+            "there, so that it would seem robust. Remove the last activation."
         )
     return int(logits.shape[1])
