@@ -35,7 +35,7 @@ from defenses.saving import (
     write_saved_model,
 )
 from defenses.training_data import BatchCheck, CheckedTraining
-from validation import check_flag, check_images, check_integer
+from validation import check_flag, check_images, check_integer, check_number
 
 __all__ = ["Phase", "Purifier", "check_functional"]
 
@@ -349,8 +349,11 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
             ValueError: If a callback monitors what is not logged.
         """
         given = inspect.signature(super().fit).bind(*arguments, **named).arguments
-        validates = given.get("validation_data") is not None or given.get("validation_split")
-        check_callbacks(given.get("callbacks"), self.loss_names, has_validation=bool(validates))
+        share = check_number(
+            "validation_split", given.get("validation_split", 0.0), at_least=0, below=1, such_as=0.1
+        )
+        validates = given.get("validation_data") is not None or share > 0
+        check_callbacks(given.get("callbacks"), self.loss_names, has_validation=validates)
         return super().fit(*arguments, **named)
 
     def batch_check(self) -> BatchCheck:
