@@ -209,7 +209,9 @@ def test_detector_mistakes_are_explained():
         ValueError, match="order to be an integer of at least 1 and of at most 2, received 3"
     ):
         ErrorDetector(reformer, order=3)
-    with pytest.raises(ValueError, match="temperature to be a finite number above 0 and of at most"):
+    with pytest.raises(
+        ValueError, match="temperature to be a finite number above 0 and of at most"
+    ):
         DivergenceDetector(reformer, linear_classifier(10, GREY)[0], temperature=0.0)
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
         ErrorDetector(reformer).scores(2 * images(GREY))
