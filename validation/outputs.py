@@ -44,8 +44,11 @@ def check_logits(logits: np.ndarray, num_images: int) -> int:
             "in a softmax, whose gradient vanishes where the model is sure, so that it would seem "
             "robust. Remove the last activation, or take the logarithm of the probabilities."
         )
-    near_bounds = np.minimum(np.abs(logits), np.abs(1.0 - np.abs(logits))) < _NEAR
-    if 1.0 - _NEAR < np.abs(logits).max() <= 1.0 and near_bounds.mean() > 0.25:
+    low, high = logits.min(), np.abs(logits).max()
+    pressed = np.abs(logits) > 1.0 - _NEAR
+    if low >= 0.0:
+        pressed |= logits < _NEAR
+    if 0.99 < high <= 1.0 and pressed.mean() > 0.25:
         raise ValueError(
             f"Expected logits, received values from {logits.min():.4g} to {logits.max():.4g}, many "
             "of them at the bounds: the model ends in a sigmoid or tanh, whose gradient vanishes "
