@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -29,6 +30,17 @@ MOST_CLASSES = 200
 
 BACKOFF_STRENGTH = 10.0
 """Weight of the coarser table in a sparse cell, as a number of images."""
+
+_UNREADABLE_ARRAYS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged ``.npz`` raises: one changed bit can make it encrypted, or no archive."""
 
 _TIE_TOLERANCE = 1e-9
 """Posteriors this close, relatively, are equal: sums of logarithms differ by rounding."""
@@ -281,7 +293,7 @@ class ConditionalTables:
         with open(path, "rb") as opened:
             try:
                 arrays = dict(np.load(opened, allow_pickle=False))
-            except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            except _UNREADABLE_ARRAYS as error:
                 raise ValueError(
                     f"Expected the tables that ConditionalTables.save has written, received "
                     f"{os.fspath(path)!r}, which is damaged or of another kind. Fit them again."

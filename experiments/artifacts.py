@@ -16,7 +16,6 @@ import os
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +27,7 @@ from filelock import FileLock, Timeout
 from defenses.saving import without_optimizer
 from experiments.model_files import DamagedArtifactError, file_hash, load_keras_model
 from experiments.reproducibility import environment_record, plain, stable_hash
-from results.files import naming
+from results.files import UNREADABLE_ARRAYS, naming
 from validation import check_file_name
 
 logger = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ class ArtifactStore:
                 try:
                     self._verify(folder)
                     return load(folder)
-                except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+                except UNREADABLE_ARRAYS as error:
                     self._set_aside(folder, error)
             self._write(folder, recipe, prepare())
             # What is used is what a later run will read, so both take the same path.

@@ -22,7 +22,13 @@ import numpy as np
 from experiments import augmentation
 from experiments.config import DatasetConfig, TrainingConfig
 from experiments.reproducibility import array_hash
-from validation import check_choice, check_images, check_integer, check_labels
+from validation import (
+    check_choice,
+    check_image_shape,
+    check_images,
+    check_integer,
+    check_labels,
+)
 
 SPLIT_SEED = 20_240_501
 TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped")
@@ -197,6 +203,10 @@ def _read_tfds(name: str, data_dir: str | Path | None) -> tuple[np.ndarray, ...]
         builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=directory)
     except tfds.core.registered.DatasetNotFoundError:
         builder = _download(name, directory)
+    except Exception as error:
+        # A description that is cut or changed raises errors of json, protobuf and more.
+        folder = Path(directory or tfds.core.constants.DATA_DIR) / name
+        raise _damaged(name, folder, f"{type(error).__name__}: {error}") from error
     try:
         parts = [
             tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1, shuffle_files=False))
@@ -298,6 +308,7 @@ class Batches(keras.utils.PyDataset):
                 f"Expected a TrainingConfig, received {training!r}. Pass TrainingConfig(epochs=1)."
             )
         self.images = check_images(images)
+        check_image_shape(self.images.shape[1:], name="the shape of an image")
         self.labels = check_labels(labels, len(self.images))
         copies = [check_images(copy, name="each attacked copy") for copy in attacked]
         shapes = {copy.shape for copy in copies}

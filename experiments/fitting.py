@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -22,7 +20,7 @@ from tqdm import tqdm
 from defenses.purifier import Purifier
 from experiments.config import TrainingConfig
 from experiments.datasets import Batches
-from results.files import write_atomically
+from results.files import UNREADABLE_ARRAYS, write_atomically
 from validation import check_integer, check_number
 
 logger = logging.getLogger(__name__)
@@ -201,7 +199,7 @@ def _restore(checkpoint: Path, variables: Sequence[keras.Variable]) -> int:
             np.isfinite(value).all() for value in stored if value.dtype.kind == "f"
         ):
             raise ValueError("it holds variables of another model, or values that are not finite")
-    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
+    except UNREADABLE_ARRAYS as error:
         logger.warning("Training restarts: the checkpoint %s is unreadable: %s", checkpoint, error)
         return 0
     for variable, value in zip(variables, stored, strict=True):

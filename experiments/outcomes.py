@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from results.files import locked, write_atomically
+from results.files import UNREADABLE_ARRAYS, locked, write_atomically
 from results.row import Place, Row
 
 _REMEDY = "Delete the file and the rows of this configuration; both are then measured again."
@@ -152,7 +150,7 @@ class OutcomeStore:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except UNREADABLE_ARRAYS as error:
             raise ValueError(
                 f"{path}: expected an .npz of packed outcomes, received an unreadable file "
                 f"({error}). {_REMEDY}"

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 _LOCK_SECONDS = 60
+UNREADABLE_ARRAYS = (
+    OSError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged ``.npz`` raises: one changed bit can make it encrypted, or no archive."""
 
 
 @contextlib.contextmanager

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results.exhibit import PALETTE
-from results.files import write_atomically
+from results.files import UNREADABLE_ARRAYS, write_atomically
 from results.row import THREAT_MODELS
 from results.style import GREY, new_figure, set_layout, style_context, widen
 from validation import check_choice
@@ -171,7 +169,7 @@ def load_pictures(path: str | Path) -> PictureGrid:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE_ARRAYS as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import logging
 import threading
 
@@ -54,6 +55,20 @@ def test_damaged_artifact_is_reported_kept_and_rebuilt(tmp_path, caplog, name, d
     assert "Damaged artifact" in caplog.text
     assert list((tmp_path / "damaged").rglob(name)), "the damaged file must not be lost"
     store.arrays("sets", RECIPE, make)
+    assert make.calls == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", "an array"])
+def test_a_file_that_is_no_archive_is_made_again_whatever_the_manifest_says(tmp_path, content):
+    make, store = Maker(), ArtifactStore(tmp_path)
+    store.arrays("sets", RECIPE, make)
+    folder = store.folder("sets", RECIPE)
+    with (folder / ARRAYS).open("wb") as file:
+        np.save(file, np.arange(3)) if content == "an array" else file.write(content)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"][ARRAYS] = file_hash(folder / ARRAYS)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    np.testing.assert_array_equal(store.arrays("sets", RECIPE, make)["x"], np.arange(6.0))
     assert make.calls == 2
 
 

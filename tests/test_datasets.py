@@ -118,6 +118,16 @@ def test_damaged_records_are_called_damaged(prepared, tmp_path, kept):
         datasets.load(DatasetConfig(name="mnist", validation_size=2), folder)
 
 
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", [b"", b"null", b"{}", b'{"name": "mn', b"\xff\0"])
+def test_a_damaged_description_is_called_damaged(prepared, tmp_path, name, content):
+    folder = shutil.copytree(prepared[0], tmp_path / "copy")
+    (path,) = folder.glob(f"mnist/*/{name}")
+    path.write_bytes(content)
+    with pytest.raises(datasets.DatasetError, match=r"damaged files in .*mnist.*Delete that fold"):
+        datasets.load(DatasetConfig(name="mnist", validation_size=2), folder)
+
+
 @pytest.mark.parametrize("limits", [{"train_limit": 5000}, {"test_limit": 5000}])
 def test_limits_beyond_the_data_are_refused(limits):
     with pytest.raises(ValueError, match="1397 training images"):
@@ -186,6 +196,7 @@ IMAGES = np.full((5, 4, 4, 1), 0.5, np.float32)
         ({"images": IMAGES * 255}, r"in \[0, 1\], received values from 127.5"),
         ({"images": IMAGES * np.nan}, "finite images"),
         ({"images": IMAGES[..., 0]}, "received \\(5, 4, 4\\)"),
+        ({"images": np.zeros((5, 3, 8, 8))}, "has the channels first"),
         ({"images": IMAGES[:0], "labels": []}, "at least one"),
         ({"labels": np.eye(5, dtype=int)}, r"argmax\(axis=-1\)"),
         ({"labels": np.arange(4)}, "integers of shape \\(5,\\)"),

@@ -240,6 +240,16 @@ def test_tables_survive_a_file_without_pickle(tmp_path):
     )
 
 
+def test_tables_with_a_changed_bit_are_refused(tmp_path):
+    path = tmp_path / "tables.npz"
+    toy_tables().save(path)
+    encrypted = bytearray(path.read_bytes())
+    encrypted[encrypted.index(b"PK\x01\x02") + 8] ^= 1
+    path.write_bytes(encrypted)
+    with pytest.raises(ValueError, match=r"tables\.npz', which is damaged or of another kind"):
+        ConditionalTables.load(path)
+
+
 def test_softmax_prior_mixes_in_a_little_of_the_uniform():
     prior = softmax_prior(np.array([[1000.0, 0.0], [0.0, np.log(3.0)]]))
     np.testing.assert_allclose(prior[0], [0.9995, 0.0005])

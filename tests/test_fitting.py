@@ -97,8 +97,28 @@ def _cut(path, arrays):
     path.write_bytes(path.read_bytes()[:-300])
 
 
+def _encrypted(path, arrays):
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] ^= 1
+    path.write_bytes(content)
+
+
+def _no_archive(path, arrays):
+    with path.open("wb") as file:
+        np.save(file, arrays["v0000"])
+
+
 @pytest.mark.parametrize(
-    "damage", [_nothing, _other_shape_at_the_end, _not_finite, _without_epoch, _cut]
+    "damage",
+    [
+        _nothing,
+        _other_shape_at_the_end,
+        _not_finite,
+        _without_epoch,
+        _cut,
+        _encrypted,
+        _no_archive,
+    ],
 )
 def test_unreadable_checkpoint_restarts(tmp_path, caplog, damage):
     checkpoint = tmp_path / "bad.npz"

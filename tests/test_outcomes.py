@@ -119,6 +119,34 @@ def test_a_damaged_file_is_named(tmp_path, damage):
         store.get(counted(FIRST))
 
 
+def test_a_changed_bit_is_named_or_changes_nothing(tmp_path):
+    store = OutcomeStore(tmp_path)
+    store.add([(counted(FIRST), FIRST)])
+    path = store.path(counted(FIRST).config_hash)
+    content, refusals = path.read_bytes(), 0
+    for place in range(8 * len(content)):
+        changed = bytearray(content)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            found = store.get(counted(FIRST))
+        except ValueError as error:
+            assert str(path) in str(error) and "Delete the file" in str(error)
+            refusals += 1
+        else:
+            np.testing.assert_array_equal(found.correct, FIRST.correct)
+    assert refusals > 4 * len(content)
+
+
+def test_an_array_under_the_name_of_an_archive_is_named(tmp_path):
+    store = OutcomeStore(tmp_path)
+    store.add([(counted(FIRST), FIRST)])
+    with store.path(counted(FIRST).config_hash).open("wb") as file:
+        np.save(file, FIRST.correct)
+    with pytest.raises(ValueError, match="unreadable file"):
+        store.get(counted(FIRST))
+
+
 def test_a_file_cut_short_is_named(tmp_path):
     store = OutcomeStore(tmp_path)
     store.add([(counted(FIRST), FIRST)])

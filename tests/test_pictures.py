@@ -115,9 +115,13 @@ def test_damaged_files_are_refused(tmp_path):
     save_pictures(path, rows(), threat_model="oblivious")
     with np.load(path) as file:
         arrays = dict(file)
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="unreadable file"):
-        load_pictures(path)
+    content = path.read_bytes()
+    encrypted = bytearray(content)
+    encrypted[content.index(b"PK\x01\x02") + 8] ^= 1
+    for damaged in (content[:200], encrypted):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="unreadable file"):
+            load_pictures(path)
     with pytest.raises(FileNotFoundError):
         load_pictures(tmp_path / "G.npz")
     np.savez(path, **{name: arrays[name] for name in arrays if name != "right"})
