@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -87,6 +88,8 @@ _WHOLE_MODULES = (
 """Modules whose public classes are plain numbers and formulas."""
 _DATA = {"__keras_tensor__", "__tuple__"}
 """Marks of Keras's own format that stand for data, not for a class."""
+_MODEL_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+"""Under another name TensorFlow calls no model."""
 
 
 class DamagedArtifactError(ValueError):
@@ -151,6 +154,8 @@ def load_keras_model(path: str | os.PathLike[str], sha256: str | None = None) ->
     except Exception as error:
         # Damage surfaces in Keras as errors of nearly every type.
         raise _damaged(path, f"one that Keras cannot rebuild ({_shown(error)})") from error
+    if not _MODEL_NAME.fullmatch(model.name):
+        raise _damaged(path, f"the name {model.name!r}, under which a model cannot be called")
     _check_weights(model, path)
     return model
 

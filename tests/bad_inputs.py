@@ -110,7 +110,9 @@ _IMPERATIVES = (
     "rescale resize restore run save see set stack take train try turn use wrap write"
 )
 _REMEDY = re.compile(
-    rf"\b({_IMPERATIVES.replace(' ', '|')})\b|one of |known|there are|it has:", re.IGNORECASE
+    # At the start of a sentence or clause: "a number" is no remedy.
+    rf"(?:[.:;,?\"')] |\n)({_IMPERATIVES.replace(' ', '|')})\b|one of |known|there are|it has:",
+    re.IGNORECASE,
 )
 _PYTHONS_OWN = re.compile(r"unexpected keyword|required (positional|keyword)|positional argument")
 
@@ -124,6 +126,7 @@ def grade(case: Case) -> tuple[Grade, str]:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             result = case.call()
+        is_right = not case.wrong and case.holds(result)
     except _TimeUpError:
         return Grade.HANG, f"not done after {SECONDS} seconds"
     except Exception as error:
@@ -135,7 +138,7 @@ def grade(case: Case) -> tuple[Grade, str]:
     told = [str(w.message) for w in said if issubclass(w.category, UnattackedImagesWarning)]
     if case.wrong:
         return (Grade.CLEAR, told[0]) if told else (Grade.SILENT, repr(result)[:200])
-    return (Grade.ACCEPTED if case.holds(result) else Grade.SILENT), repr(result)[:200]
+    return (Grade.ACCEPTED if is_right else Grade.SILENT), repr(result)[:200]
 
 
 def grade_of(error: BaseException) -> Grade:
@@ -498,7 +501,7 @@ def _of_field(field: str, kind: str) -> st.SearchStrategy[Value]:
         return bad_integers(1, 10**7)
     if field == "random_share":
         return bad_numbers(0.0, 1.0)
-    return bad_numbers(0.0, 1e9, or_none="None" in kind)
+    return bad_numbers(0.0, 1e10, or_none="None" in kind)
 
 
 PURIFIERS = ("magnet", "sfl_vae", "defense_vae", "puvae", "vqunet", "defense_cyclegan")
@@ -953,7 +956,7 @@ def file_doors() -> Iterator[st.SearchStrategy[Case]]:
             "files",
             "card",
             str(mutation),
-            not _has_hash(content, sha256),
+            None if _has_hash(content, sha256) else True,
             partial(load_with, content),
         )
 

@@ -41,6 +41,9 @@ def test_a_message_is_clear_if_it_says_what_was_expected_received_and_how_to_men
     whole = "Expected one image, received none. Pass an array."
     assert graded(raising(ValueError(whole))) == Grade.CLEAR
     assert graded(raising(RuntimeError(whole))) == Grade.TRACE
+    received = "Expected num_steps to be a number, received 'x'"
+    assert graded(raising(ValueError(f"{received}."))) == Grade.TRACE  # "number" is no remedy
+    assert graded(raising(ValueError(f"{received}. Pass 3."))) == Grade.CLEAR
     for part in ("Expected one image. Pass an array.", "Expected one, received none.", "No."):
         assert graded(raising(ValueError(part))) == Grade.TRACE  # raised in no package of ours
 
@@ -52,6 +55,7 @@ def test_an_error_from_deep_inside_is_a_trace_and_no_error_is_silent():
     assert graded(lambda: 1) == Grade.SILENT
     assert graded(lambda: 1, wrong=False) == Grade.ACCEPTED
     assert graded(lambda: 1, wrong=False, holds=lambda found: found == 2) == Grade.SILENT
+    assert graded(lambda: 1, wrong=None, holds=lambda found: found.shape) == Grade.TRACE
     assert graded(raising(ValueError("no")), wrong=False) == Grade.REFUSED
 
 

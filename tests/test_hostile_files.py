@@ -194,6 +194,14 @@ def test_weights_of_another_network_or_not_finite_are_refused(members, tmp_path)
         refused(pack(path, changed), "weights that are NaN or infinite in")
 
 
+@pytest.mark.parametrize("name", [";mag_net", "_mag_net", "mag net", ""])
+def test_a_name_under_which_no_model_can_be_called_is_refused(members, tmp_path, name):
+    config = json.loads(members["config.json"])
+    config["config"]["name"] = name
+    path = pack(tmp_path / "m.keras", {**members, "config.json": json.dumps(config)})
+    refused(path, "received the name|cannot rebuild")
+
+
 def test_what_is_no_path_of_a_model_file_is_refused(tmp_path):
     (tmp_path / "folder.keras").mkdir()
     for path in (None, 3, b"m.keras"):
