@@ -11,8 +11,9 @@ import dataclasses
 import math
 import os
 import socket
+import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,16 @@ CLASS_NAMES = {
 }
 
 
-_HOSTS = {
-    "mnist": "storage.googleapis.com",
-    "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-    "cifar10": "www.cs.toronto.edu",
-    "svhn_cropped": "ufldl.stanford.edu",
+_SOURCES = {
+    "mnist": "https://storage.googleapis.com",
+    "fashion_mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "cifar10": "https://www.cs.toronto.edu",
+    "svhn_cropped": "http://ufldl.stanford.edu",
 }
 """Where TensorFlow Datasets downloads from; without a connection it tries for minutes."""
 _CONNECTION_SECONDS = 5.0
+_PORTS = {"": 80, "http": 80, "https": 443}
+_SOCKS_PORT = 1080
 _SHAPES = {
     "mnist": (28, 28, 1),
     "fashion_mnist": (28, 28, 1),
@@ -148,6 +151,12 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     train_images, train_labels, test_images, test_labels = arrays
     order = np.random.default_rng(SPLIT_SEED).permutation(len(train_labels))
     held_out = len(order) - config.validation_size
+    if held_out < 1:
+        raise DatasetError(
+            f"Expected validation_size below the {len(order)} training images of {config.name}, "
+            f"received {config.validation_size}. Pass a smaller one to DatasetConfig, such as "
+            f"{len(order) // 10}."
+        )
     train_limit = held_out if config.train_limit is None else config.train_limit
     test_limit = len(test_labels) if config.test_limit is None else config.test_limit
     if not 0 < train_limit <= held_out or not 0 < test_limit <= len(test_labels):
@@ -193,10 +202,12 @@ def _read_tfds(name: str, data_dir: str | Path | None) -> tuple[np.ndarray, ...]
     import tensorflow_datasets as tfds
 
     directory = data_dir or os.environ.get("TFDS_DATA_DIR")
-    if directory is not None and not Path(directory).is_dir():
+    is_path = isinstance(directory, str | os.PathLike)
+    if directory is not None and not (is_path and Path(directory).is_dir()):
+        state = "is a file" if is_path and Path(directory).is_file() else "does not exist"
         raise DatasetError(
-            f"Expected the data directory {directory}, which does not exist. Give an existing "
-            "TensorFlow Datasets directory with --data-dir or TFDS_DATA_DIR."
+            f"Expected a data directory, received {str(directory)!r}, which {state}. Give an "
+            "existing TensorFlow Datasets directory with --data-dir or TFDS_DATA_DIR."
         )
     try:
         # Reads what lies there and asks no server.
@@ -230,12 +241,7 @@ def _download(name: str, directory: str | Path | None) -> Any:
     import tensorflow_datasets as tfds
 
     place = directory or "the default TensorFlow Datasets directory"
-    host, reason = _HOSTS[name], ""
-    if not urllib.request.getproxies():
-        try:
-            socket.create_connection((host, 443), timeout=_CONNECTION_SECONDS).close()
-        except OSError as error:
-            reason = f"no connection to {host}: {error}"
+    reason = _no_connection(_SOURCES[name])
     if not reason:
         try:
             builder = tfds.builder(name, data_dir=directory)
@@ -250,6 +256,22 @@ def _download(name: str, directory: str | Path | None) -> Any:
         f"tensorflow_datasets as tfds; tfds.load('{name}', data_dir='DIR')\"`, then pass "
         "--data-dir DIR."
     )
+
+
+def _no_connection(source: str) -> str:
+    """Why an address, or the proxy before it, cannot be reached; empty if it can."""
+    address, role = urllib.parse.urlsplit(source), ""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if proxy and not urllib.request.proxy_bypass(address.hostname or ""):
+        address = urllib.parse.urlsplit(proxy if "://" in proxy else f"//{proxy}")
+        role = "the proxy "
+    try:
+        port = address.port or _PORTS.get(address.scheme, _SOCKS_PORT)
+        socket.create_connection((address.hostname or "", port), _CONNECTION_SECONDS).close()
+    except (OSError, ValueError) as error:
+        return f"no connection to {role}{address.hostname}: {error}"
+    return ""
 
 
 def _check_part(name: str, folder: object, part: Mapping[str, np.ndarray], size: int) -> None:
@@ -310,6 +332,16 @@ class Batches(keras.utils.PyDataset):
         self.images = check_images(images)
         check_image_shape(self.images.shape[1:], name="the shape of an image")
         self.labels = check_labels(labels, len(self.images))
+        if not isinstance(attacked, Iterable):
+            raise ValueError(
+                f"Expected attacked as a sequence of image arrays, received {attacked!r}. Pass a "
+                "list of them, or leave it out."
+            )
+        if keys is not None and (not isinstance(keys, tuple | list) or not keys):
+            raise ValueError(
+                f"Expected keys as a tuple of one name or more, received {keys!r}. Pass ('clean', "
+                "'label'), or None for pairs of images and labels."
+            )
         copies = [check_images(copy, name="each attacked copy") for copy in attacked]
         shapes = {copy.shape for copy in copies}
         if shapes - {self.images.shape} or (copies and training.augmentation):

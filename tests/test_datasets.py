@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import time
 
@@ -55,6 +56,26 @@ def test_missing_directory_says_how_to_give_one(tmp_path):
         datasets.load(DatasetConfig(name="mnist"), tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (__file__, "test_datasets.py', which is a file"),
+        ("a\0b", "which does not"),
+        (5, "'5', which"),
+    ],
+)
+def test_what_is_no_directory_is_named(given, message):
+    with pytest.raises(datasets.DatasetError, match=message):
+        datasets.load(DatasetConfig(name="mnist"), given)
+
+
+def test_a_validation_split_of_everything_is_named():
+    with pytest.raises(
+        datasets.DatasetError, match=r"validation_size below the 1397 .* such as 139"
+    ):
+        datasets.load(DatasetConfig(name="digits"))
+
+
 @pytest.mark.parametrize("config", ["digits", None, {"name": "digits"}, DatasetConfig])
 def test_another_kind_of_configuration_says_what_to_pass(config):
     with pytest.raises(datasets.DatasetError, match=r"Pass DatasetConfig\(name='digits'\)"):
@@ -71,6 +92,30 @@ def test_an_empty_directory_without_a_network_answers_at_once(tmp_path, monkeypa
     with pytest.raises(datasets.DatasetError, match=r"not prepared.*no connection to storage"):
         datasets.load(DatasetConfig(name="mnist"), tmp_path)
     assert time.perf_counter() - start < 20
+
+
+@pytest.mark.parametrize(
+    ("name", "proxies", "asked"),
+    [
+        ("mnist", {}, ("storage.googleapis.com", 443)),
+        ("fashion_mnist", {}, ("fashion-mnist.s3-website.eu-central-1.amazonaws.com", 80)),
+        ("mnist", {"no": "localhost"}, ("storage.googleapis.com", 443)),
+        ("mnist", {"https": "http://proxy.example:3128"}, ("proxy.example", 3128)),
+        ("svhn_cropped", {"all": "proxy.example"}, ("proxy.example", 80)),
+        ("cifar10", {"https": "socks5://proxy.example"}, ("proxy.example", 1080)),
+    ],
+)
+def test_the_connection_is_tried_where_the_download_goes(
+    name, proxies, asked, tmp_path, monkeypatch
+):
+    def refused(address, timeout):
+        raise OSError(f"{address} is not reachable")
+
+    monkeypatch.setattr("socket.create_connection", refused)
+    monkeypatch.setattr("urllib.request.getproxies", lambda: proxies)
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: False)
+    with pytest.raises(datasets.DatasetError, match=re.escape(f"{asked} is not reachable")):
+        datasets.load(DatasetConfig(name=name), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +249,10 @@ IMAGES = np.full((5, 4, 4, 1), 0.5, np.float32)
         ({"labels": np.arange(5.0)}, "astype"),
         ({"attacked": [IMAGES * 255]}, "each attacked copy in"),
         ({"keys": ("clean", "adversarial")}, "one of clean, label, received 'adversarial'"),
+        ({"labels": np.full(5, 2**63, np.uint64)}, r"in \[0, 9223372036854775807\], received"),
+        ({"keys": "clean"}, r"a tuple of one name or more, received 'clean'"),
+        ({"keys": ()}, r"a tuple of one name or more, received \(\)"),
+        ({"attacked": None}, "a sequence of image arrays, received None"),
         ({"seed": -1}, "seed to be an integer of at least 0"),
         ({"training": None}, r"Pass TrainingConfig\(epochs=1\)"),
     ],

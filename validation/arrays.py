@@ -17,6 +17,9 @@ _CHANNELS = (1, 3)
 _LONGEST_AXIS = 4_096
 """Largest height, width and number of channels; a network for more would not fit in memory."""
 
+_LARGEST_LABEL = 2**63 - 1
+"""More would turn negative as int64."""
+
 _ROUNDING = 1e-6
 """How far a value that a model is called with may leave [0, 1]: eight units of float32 at 1."""
 
@@ -178,8 +181,9 @@ def check_labels(
             f"dtype {array.dtype} and shape {array.shape}. {_label_remedy(name, array, num_images)}"
         )
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    if low < 0 or (num_classes is not None and high >= num_classes):
-        wanted = "of at least 0" if num_classes is None else f"in [0, {num_classes - 1}]"
+    most = _LARGEST_LABEL if num_classes is None else num_classes - 1
+    if low < 0 or high > most:
+        wanted = "of at least 0" if low < 0 and num_classes is None else f"in [0, {most}]"
         raise ValueError(
             f"Expected {name} {wanted}, received values from {low} to {high}. Number the classes "
             "from 0, or use a model with more classes."
