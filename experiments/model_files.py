@@ -89,7 +89,8 @@ _WHOLE_MODULES = (
 _DATA = {"__keras_tensor__", "__tuple__"}
 """Marks of Keras's own format that stand for data, not for a class."""
 _MODEL_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
-"""Under another name TensorFlow calls no model."""
+_LAYER_NAME = re.compile(r"[A-Za-z0-9_.\\/>-]*")
+"""Under other names TensorFlow calls no model, and no layer inside of one."""
 
 
 class DamagedArtifactError(ValueError):
@@ -154,8 +155,7 @@ def load_keras_model(path: str | os.PathLike[str], sha256: str | None = None) ->
     except Exception as error:
         # Damage surfaces in Keras as errors of nearly every type.
         raise _damaged(path, f"one that Keras cannot rebuild ({_shown(error)})") from error
-    if not _MODEL_NAME.fullmatch(model.name):
-        raise _damaged(path, f"the name {model.name!r}, under which a model cannot be called")
+    _check_names(model, path)
     _check_weights(model, path)
     return model
 
@@ -249,6 +249,13 @@ def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
+
+
+def _check_names(model: keras.Model, path: Path) -> None:
+    for layer in model._flatten_layers():
+        allowed = _MODEL_NAME if layer is model else _LAYER_NAME
+        if not allowed.fullmatch(layer.name):
+            raise _damaged(path, f"the name {layer.name!r}, under which no layer can be called")
 
 
 def _check_weights(model: keras.Model, path: Path) -> None:

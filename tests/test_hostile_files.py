@@ -200,6 +200,10 @@ def test_a_name_under_which_no_model_can_be_called_is_refused(members, tmp_path,
     config["config"]["name"] = name
     path = pack(tmp_path / "m.keras", {**members, "config.json": json.dumps(config)})
     refused(path, "received the name|cannot rebuild")
+    config["config"]["name"] = "mag_net"
+    config["config"]["autoencoder"]["config"]["name"] = f"auto,{name}"
+    pack(path, {**members, "config.json": json.dumps(config)})
+    refused(path, f"received the name 'auto,{name}'")
 
 
 def test_what_is_no_path_of_a_model_file_is_refused(tmp_path):
