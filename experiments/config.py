@@ -301,10 +301,14 @@ class DatasetPlan:
         substitute: What an attacker who sees labels alone learns.
         retraining_limit: From how many purified images a target is retrained, in its own training,
             ``None`` for all that the latter has.
+        retraining_epochs: Epochs of targets whose retraining takes another number than their own
+            training.
         unpublished: What the zoo leaves out, by its name there: ablations, made for one figure,
             with all that stands behind them, and classifiers of more weight than use.
         attacked_through: By purifier, how many test images are attacked through it, where its
             gradient costs too much for all of them.
+        purified: By purifier, how many test images of a set it purifies, where a search for each of
+            them costs too much for all.
         attacked_draws: Draws of a random purifier that an adaptive attacker's gradient averages.
         soft_min_temperature: Of an adaptive attacker's mixture of a purifier's candidates.
         compared: Purifiers that open comparisons show beside the papers'.
@@ -323,8 +327,10 @@ class DatasetPlan:
     transferred: tuple[str, ...] = ()
     substitute: SubstituteConfig | None = None
     retraining_limit: int | None = None
+    retraining_epochs: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unpublished: tuple[str, ...] = ()
     attacked_through: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    purified: Mapping[str, int] = dataclasses.field(default_factory=dict)
     attacked_draws: int = 1
     soft_min_temperature: float = 0.02
     compared: tuple[str, ...] = ()
@@ -341,6 +347,8 @@ class DatasetPlan:
         _check_values(self, "variants", PurifierConfig)
         _check_values(self, "pools", tuple)
         _check_values(self, "attacked_through", int)
+        _check_values(self, "purified", int)
+        _check_values(self, "retraining_epochs", int)
         for voter in (*_several(self, "voters", ClassifierConfig), *sum(self.pools.values(), ())):
             if not isinstance(voter, ClassifierConfig):
                 raise ValueError(
@@ -351,6 +359,10 @@ class DatasetPlan:
         _check_numbers(self, "soft_min_temperature", above=0)
         for name, images in self.attacked_through.items():
             check_integer(f"images attacked through {name}", images, at_least=1)
+        for name, images in self.purified.items():
+            check_integer(f"images that {name} purifies", images, at_least=1)
+        for name, epochs in self.retraining_epochs.items():
+            check_integer(f"epochs of retraining {name}", epochs, at_least=1)
         for steps in (*self.searches, *self.timed_search):
             check_integer("each number of steps and restarts of a search", steps, at_least=1)
         self._check_names()
@@ -360,7 +372,9 @@ class DatasetPlan:
         for field in ("retrained", "transferred"):
             for name in _several(self, field, str):
                 check_choice(f"each of {field}", name, self.classifiers)
-        for field in ("pools", "attacked_through", "compared"):
+        for name in self.retraining_epochs:
+            check_choice("each of retraining_epochs", name, self.retrained)
+        for field in ("pools", "attacked_through", "purified", "compared"):
             for name in getattr(self, field):
                 check_choice(f"each of {field}", name, {**self.purifiers, **self.variants})
         for name, purifier in {**self.purifiers, **self.variants}.items():
@@ -410,7 +424,8 @@ class DatasetPlan:
         config = _named({n: self.classifiers[n] for n in self.retrained}, name, "classifier")
         limits = (config.training.train_limit, self.retraining_limit)
         limit = min((limit for limit in limits if limit is not None), default=None)
-        training = dataclasses.replace(config.training, train_limit=limit)
+        epochs = self.retraining_epochs.get(name, config.training.epochs)
+        training = dataclasses.replace(config.training, train_limit=limit, epochs=epochs)
         return dataclasses.replace(config, training=training)
 
 
@@ -420,7 +435,7 @@ def _named(group: Mapping[str, Any], name: str, noun: str) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One size of the whole study: ``demo``, ``quick`` or ``paper``.
+    """One size of the whole study: ``demo``, ``quick``, ``full`` or ``paper``.
 
     Args:
         name: The command-line value.
@@ -431,6 +446,7 @@ class Profile:
         cuts: What this profile reduces against the papers, said once in its report.
         bears: Which claims it can judge: ``"nothing"``, those of ``"any size"``, or those of
             ``"full width"`` too.
+        publishes: Whether its models go to the zoo; those of the papers' widths are too large.
         voting_subsets: Random subsets per pool size in the voting analysis.
         num_draws: Repetitions over the randomness of a stochastic defense.
     """
@@ -441,12 +457,14 @@ class Profile:
     budgets: Mapping[str, tuple[float, ...]]
     cuts: str
     bears: str = "nothing"
+    publishes: bool = True
     voting_subsets: int = 20
     num_draws: int = 1
 
     def __post_init__(self) -> None:
         _check_names(self, "name", "cuts")
         check_choice(_field(self, "bears"), self.bears, BEARS)
+        check_flag(_field(self, "publishes"), self.publishes)
         _check_counts(self, "voting_subsets", "num_draws")
         _check_values(self, "plans", DatasetPlan)
         _check_values(self, "attacks", AttackConfig)

@@ -307,9 +307,11 @@ def _measure_family(
 def _depends_on(study: Study, scenario: Scenario, who: Defended, name: str) -> dict[str, Any]:
     """What a decision depends on beside the attack and the test images."""
     attacked = scenario.attack != "none"
+    purified = study.plan.purified.get(who.key or "")
     return {
         "target": study.models.target_recipe(who.target),
         "scenario": study.sets.recipe(scenario),
+        **({"purified": purified} if purified else {}),
         **DECIDERS[name].recipe(study.models, study.profile, who, attacked=attacked),
     }
 
@@ -319,7 +321,7 @@ def _outcomes(
 ) -> dict[tuple[str, str], Outcome]:
     """By target and decider, which images are dealt with rightly, pooled over draws."""
     names = list(names)
-    images = study.sets.images(scenario)
+    images = study.sets.images(scenario)[: study.plan.purified.get(who.key or "")]
     attacked = scenario.attack != "none"
     draws = study.profile.num_draws if _repeated(who, [name for _, name in names]) else 1
     found: dict[tuple[str, str], list[np.ndarray]] = {name: [] for name in names}

@@ -59,7 +59,7 @@ def _run_dataset(run: Run, study: Study, exhibits: list[Exhibit]) -> None:
             draw(run, exhibit, study.dataset)
         seen[exhibit.id] = len(study.measured)
         # The zoo holds the models of seed 0 alone; another seed's would take their place.
-        if run.seed == 0 and (new or number == len(exhibits)):
+        if run.seed == 0 and run.profile.publishes and (new or number == len(exhibits)):
             publishing.publish(study, run.results_dir / "zoo")
         say(
             f"[{study.dataset} {number}/{len(exhibits)}] {exhibit.id}  {exhibit.title}: "

@@ -1,14 +1,15 @@
-"""The three profiles: the same code as demo, quick and paper-sized runs."""
+"""The four profiles: one code at the sizes of a demonstration, a CPU, a GPU and the papers."""
 
 from __future__ import annotations
 
 from experiments.config import Profile
 from experiments.presets.demo import demo
+from experiments.presets.full import full
 from experiments.presets.paper import paper
 from experiments.presets.quick import quick
 from validation import check_choice
 
-_PROFILES = {"demo": demo, "quick": quick, "paper": paper}
+_PROFILES = {"demo": demo, "quick": quick, "full": full, "paper": paper}
 
 
 def known_profiles() -> tuple[str, ...]:

@@ -21,6 +21,13 @@ KL_WEIGHT = 0.01
 PUVAE_COEFFICIENTS = ((0.1, 0.01, 10.0), (0.1, 0.1, 10.0))
 """Weights of reconstruction, divergence and cross-entropy beside the printed (0.01, 0.1, 10): the
 divergence below the reconstruction, and level with it. The paper prints its own triple alone."""
+TARGETED_CARLINI_WAGNER = {
+    "learning_rate": 0.2,
+    "initial_const": 10.0,
+    "binary_search_steps": 1,
+    "max_iterations": 100,
+}
+"""What "CW (100)" most likely means: the numbers of CleverHans's tutorial for MNIST."""
 ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range(1, 5)))
 """Purifiers that are made for one figure each."""
 VARIANTS = (
