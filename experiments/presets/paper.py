@@ -58,7 +58,7 @@ def paper() -> Profile:
             "fashion_mnist": _plan("fashion_mnist", TrainingConfig(epochs=20), 50, 55_000),
             "cifar10": _plan("cifar10", colour, 100, 45_000),
         },
-        attacks={**attacks, **shared.targeted_attacks({"max_iterations": 100})},
+        attacks={**attacks, **shared.targeted_attacks(shared.TARGETED_CARLINI_WAGNER)},
         budgets={
             "axis": shared.FULL_EPSILONS,
             "voting": (0.03, 0.06, 0.09, 0.12, 0.15),
