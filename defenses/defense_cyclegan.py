@@ -84,6 +84,7 @@ class DefenseCycleGAN(AdversarialPurifier):
     """
 
     batch_keys = ("clean",)
+    num_parts = 2
     pooled = True
     loss_names = (
         *("discriminator_loss", "discriminator_a_loss", "discriminator_b_loss"),

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["Batch", "Losses", "Phase", "step_objective"]
+__all__ = ["Batch", "Losses", "Phase", "step_objective", "sum_over_devices"]
 
 Batch = Mapping[str, Any]
 Losses = dict[str, Any]
@@ -60,9 +60,32 @@ def step_objective(loss: Any, optimizer: keras.optimizers.Optimizer) -> Any:
     Returns:
         A scalar tensor; ``loss`` itself on one device in full precision.
     """
-    import tensorflow as tf
-
     if keras.backend.standardize_dtype(loss.dtype) in ("float16", "bfloat16"):
         loss = ops.cast(loss, "float32")
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    replicas = 1
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return optimizer.scale_loss(loss / replicas if replicas > 1 else loss)
+
+
+def sum_over_devices(values: Any) -> Any:
+    """Adds up what each device found in its share of a batch.
+
+    Needed where an update is made without a gradient, as optimizers add up gradients themselves. On
+    JAX the program already sees the whole batch.
+
+    Args:
+        values: A tensor of this device.
+
+    Returns:
+        The sum over all devices; the tensor itself on one device.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+    return values

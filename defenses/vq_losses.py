@@ -10,6 +10,7 @@ from typing import Any
 from keras import ops
 
 from defenses.losses import full_precision
+from defenses.phases import sum_over_devices
 
 __all__ = [
     "class_averaged_codebook",
@@ -86,8 +87,9 @@ def class_averaged_codebook(codebook: Any, vectors: Any, labels: Any, rate: floa
     (vectors,) = full_precision(ops.stop_gradient(vectors))
     flat = ops.reshape(vectors, (-1, positions * channels))
     labels = ops.cast(labels, "int32")
-    sums = ops.segment_sum(flat, labels, num_segments=num_classes)
-    counts = ops.segment_sum(ops.ones_like(flat[:, :1]), labels, num_segments=num_classes)
+    counted = ops.concatenate([flat, ops.ones_like(flat[:, :1])], axis=1)
+    totals = sum_over_devices(ops.segment_sum(counted, labels, num_segments=num_classes))
+    sums, counts = totals[:, :-1], totals[:, -1:]
     averages = ops.reshape(sums / ops.maximum(counts, 1.0), (num_classes * positions, channels))
     present = ops.repeat(counts > 0.0, positions, axis=0)
     codebook = ops.stop_gradient(ops.convert_to_tensor(codebook))

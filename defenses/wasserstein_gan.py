@@ -76,6 +76,11 @@ class WassersteinGAN(AdversarialPurifier):
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     @property
+    def num_parts(self) -> int:  # type: ignore[override]
+        """One for each update of the critic."""
+        return self.num_critic_steps
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """``(height, width, channels)`` of the images."""
         return tuple(self.generator.output_shape[1:])

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from defenses.purifier import Purifier
+from experiments import devices
 from experiments.config import TrainingConfig
 from experiments.datasets import Batches
 from results.files import UNREADABLE_ARRAYS, write_atomically
@@ -132,8 +133,9 @@ def fit(
         bar.update(done * len(batches))
         recorder = _EpochRecorder(checkpoint, variables, bar, logs)
         if done < epochs:
+            devices.prepare(model)
             model.fit(
-                batches,
+                devices.dealt(batches, model),
                 epochs=epochs,
                 initial_epoch=done,
                 shuffle=False,

@@ -13,7 +13,7 @@ import numpy as np
 from defenses.adversarial_training import FGSMAdversarialTraining
 from defenses.purifier import Purifier
 from defenses.registry import get_purifier
-from experiments import fitting, reproducibility, zoo
+from experiments import devices, fitting, reproducibility, zoo
 from experiments.artifacts import ArtifactStore
 from experiments.attacked_copies import attacked_copies
 from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
@@ -252,8 +252,9 @@ class TrainedModels(Recipes):
         """The model of ``recipe`` from the store, else the zoo if there is one, else trained."""
 
         def make() -> keras.Model:
-            model = train()
-            fitting.round_weights(model)
+            with devices.spread():
+                model = train()
+                fitting.round_weights(model)
             return model
 
         def find() -> Path | None:
