@@ -34,6 +34,13 @@ class OptimizerGroup(keras.optimizers.Optimizer):
         return self.optimizers[0].iterations
 
     @property
+    def variables(self) -> list[keras.Variable]:
+        """Those of all optimizers on JAX, where they pass through each step; else its own."""
+        if keras.backend.backend() == "jax" and hasattr(self, "optimizers"):
+            return [v for optimizer in self.optimizers for v in optimizer.variables]
+        return super().variables
+
+    @property
     def learning_rate(self) -> NoReturn:
         """There is none: each optimizer has its own.
 

@@ -34,6 +34,7 @@ from defenses.saving import (
     check_weights,
     write_saved_model,
 )
+from defenses.stateless import lend_stateless_steps
 from defenses.training_data import BatchCheck, CheckedTraining
 from validation import check_flag, check_images, check_integer, check_number
 
@@ -61,6 +62,8 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
         loss_names: Every logged loss. Where phases share the name ``"loss"``, it is declared and
             logged as ``"<phase>_loss"``.
         optimizer_names: The optimizers that ``compile`` takes, one for each network group.
+        num_parts: Parts of one size that a training step cuts its batch into, each with a role of
+            its own.
         is_stochastic: Whether two purifications of one image differ, so that an attack has to
             average over them.
         differentiable: Whether a gradient flows to the input; if not, an attack needs BPDA.
@@ -80,6 +83,7 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
     batch_keys: tuple[str, ...] = ("clean",)
     loss_names: tuple[str, ...] = ()
     optimizer_names: tuple[str, ...] = ("optimizer",)
+    num_parts: int = 1
     is_stochastic: bool = False
     differentiable: bool = True
     pooled: bool = False
@@ -341,6 +345,7 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
         )
         for phase in self.phases():
             build_optimizer(phase.optimizer, phase.variables)
+        lend_stateless_steps(self)
 
     def fit(self, *arguments: Any, **named: Any) -> Any:  # type: ignore[override]
         """Trains as ``keras.Model.fit`` does, once the callbacks are checked.
