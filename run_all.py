@@ -54,7 +54,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawTextHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--profile", default="demo", help="demo (default), quick or paper")
+    parser.add_argument("--profile", default="demo", help="demo (default), quick, full or paper")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="ID", help="figures and tables, ids or prefixes"
     )
@@ -69,6 +69,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--train",
         action="store_true",
         help="train everything, also what results/zoo holds (else taken from there)",
+    )
+    parser.add_argument(
+        "--devices",
+        choices=("one", "all"),
+        default="one",
+        help="train on one GPU (default) or share each batch among all",
     )
     parser.add_argument(
         "--figures-only", action="store_true", help="redraw from the rows that are there"
@@ -139,8 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
         from experiments.memory import keep_freed_memory
 
         keep_freed_memory()
-        from experiments import scheduler
+        from experiments import devices, scheduler
 
+        devices.use(options.devices)
         scheduler.run_all(run)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
