@@ -1,27 +1,29 @@
 """Data sets as float32 NHWC images in [0, 1] with integer labels.
 
-The MNIST family, CIFAR-10 and SVHN come through TensorFlow Datasets, from a directory given
-by ``--data-dir`` or the ``TFDS_DATA_DIR`` environment variable if there is one; ``digits`` is
-bundled with scikit-learn and needs no download.
+The MNIST family, CIFAR-10 and SVHN come from one ``.npz`` each or through TensorFlow Datasets, from
+a directory given by ``--data-dir`` or the ``TFDS_DATA_DIR`` environment variable if there is one;
+``digits`` is bundled with scikit-learn and needs no download.
+
+    python -m experiments.datasets export cifar10 --data-dir DIR
+
+writes ``DIR/cifar10.npz`` from TensorFlow Datasets in ``DIR``, for machines without it.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
-import os
-import socket
-import urllib.parse
-import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from experiments import augmentation
 from experiments.config import DatasetConfig, TrainingConfig
+from experiments.image_files import TFDS_NAMES, Arrays, DatasetError, export_arrays, read_arrays
 from experiments.reproducibility import array_hash
 from validation import (
     check_choice,
@@ -32,7 +34,6 @@ from validation import (
 )
 
 SPLIT_SEED = 20_240_501
-TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped")
 DATASET_NAMES = ("digits", *TFDS_NAMES)
 CLASS_NAMES = {
     "fashion_mnist": (
@@ -60,28 +61,6 @@ CLASS_NAMES = {
         "truck",
     ),
 }
-
-
-_SOURCES = {
-    "mnist": "https://storage.googleapis.com",
-    "fashion_mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-    "cifar10": "https://www.cs.toronto.edu",
-    "svhn_cropped": "http://ufldl.stanford.edu",
-}
-"""Where TensorFlow Datasets downloads from; without a connection it tries for minutes."""
-_CONNECTION_SECONDS = 5.0
-_PORTS = {"": 80, "http": 80, "https": 443}
-_SOCKS_PORT = 1080
-_SHAPES = {
-    "mnist": (28, 28, 1),
-    "fashion_mnist": (28, 28, 1),
-    "cifar10": (32, 32, 3),
-    "svhn_cropped": (32, 32, 3),
-}
-
-
-class DatasetError(ValueError):
-    """A data set is unknown, absent or not what it should be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +111,9 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
 
     Args:
         config: The name and the sizes.
-        data_dir: The TensorFlow Datasets directory; ``None`` takes ``TFDS_DATA_DIR``, then
-            TensorFlow Datasets' own default. Ignored for ``digits``.
+        data_dir: A folder with ``<name>.npz``, which comes first, or of TensorFlow Datasets;
+            ``None`` takes ``TFDS_DATA_DIR``, then TensorFlow Datasets' own default. Ignored for
+            ``digits``.
 
     Returns:
         The three splits; the validation images are not in the training split.
@@ -147,7 +127,7 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
             f"Expected a DatasetConfig, received {config!r}. Pass DatasetConfig(name='digits'), or "
             "that of a profile: presets.profile('demo').plans['digits'].dataset."
         )
-    arrays = _read_digits() if config.name == "digits" else _read_tfds(config.name, data_dir)
+    arrays = _read_digits() if config.name == "digits" else read_arrays(config.name, data_dir)
     train_images, train_labels, test_images, test_labels = arrays
     order = np.random.default_rng(SPLIT_SEED).permutation(len(train_labels))
     held_out = len(order) - config.validation_size
@@ -182,7 +162,7 @@ def _split(images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> Split
     return Split(images[indices].astype(np.float32) / np.float32(255), labels[indices])
 
 
-def _read_digits() -> tuple[np.ndarray, ...]:
+def _read_digits() -> Arrays:
     """scikit-learn's 8x8 digits, enlarged bilinearly to 28x28x1 bytes."""
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
@@ -195,101 +175,6 @@ def _read_digits() -> tuple[np.ndarray, ...]:
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
     train, test = order[:1_397], order[1_397:]
     return images[train], labels[train], images[test], labels[test]
-
-
-def _read_tfds(name: str, data_dir: str | Path | None) -> tuple[np.ndarray, ...]:
-    """The prepared data set of a directory, which is downloaded if it is not there."""
-    import tensorflow_datasets as tfds
-
-    directory = data_dir or os.environ.get("TFDS_DATA_DIR")
-    is_path = isinstance(directory, str | os.PathLike)
-    if directory is not None and not (is_path and Path(directory).is_dir()):
-        state = "is a file" if is_path and Path(directory).is_file() else "does not exist"
-        raise DatasetError(
-            f"Expected a data directory, received {str(directory)!r}, which {state}. Give an "
-            "existing TensorFlow Datasets directory with --data-dir or TFDS_DATA_DIR."
-        )
-    try:
-        # Reads what lies there and asks no server.
-        builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=directory)
-    except tfds.core.registered.DatasetNotFoundError:
-        builder = _download(name, directory)
-    except Exception as error:
-        # A description that is cut or changed raises errors of json, protobuf and more.
-        folder = Path(directory or tfds.core.constants.DATA_DIR) / name
-        raise _damaged(name, folder, f"{type(error).__name__}: {error}") from error
-    try:
-        parts = [
-            tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1, shuffle_files=False))
-            for split in ("train", "test")
-        ]
-        sizes = [builder.info.splits[split].num_examples for split in ("train", "test")]
-    except Exception as error:
-        # TensorFlow Datasets raises many types for files that are cut or changed.
-        raise _damaged(name, builder.data_dir, f"{type(error).__name__}: {error}") from error
-    for part, size in zip(parts, sizes, strict=True):
-        _check_part(name, builder.data_dir, part, size)
-    return tuple(
-        np.asarray(part[key], np.uint8 if key == "image" else np.int64)
-        for part in parts
-        for key in ("image", "label")
-    )
-
-
-def _download(name: str, directory: str | Path | None) -> Any:
-    """A builder whose data have been downloaded; refuses at once where there is no network."""
-    import tensorflow_datasets as tfds
-
-    place = directory or "the default TensorFlow Datasets directory"
-    reason = _no_connection(_SOURCES[name])
-    if not reason:
-        try:
-            builder = tfds.builder(name, data_dir=directory)
-            builder.download_and_prepare()
-            return builder
-        except Exception as error:
-            # TensorFlow Datasets raises many types where a download fails.
-            reason = f"{type(error).__name__}: {error}"
-    raise DatasetError(
-        f"Expected {name} in {place}, where it is not prepared, and it could not be downloaded "
-        f'({reason}). Prepare it once where there is a network with `python -c "import '
-        f"tensorflow_datasets as tfds; tfds.load('{name}', data_dir='DIR')\"`, then pass "
-        "--data-dir DIR."
-    )
-
-
-def _no_connection(source: str) -> str:
-    """Why an address, or the proxy before it, cannot be reached; empty if it can."""
-    address, role = urllib.parse.urlsplit(source), ""
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(address.scheme) or proxies.get("all")
-    if proxy and not urllib.request.proxy_bypass(address.hostname or ""):
-        address = urllib.parse.urlsplit(proxy if "://" in proxy else f"//{proxy}")
-        role = "the proxy "
-    try:
-        port = address.port or _PORTS.get(address.scheme, _SOCKS_PORT)
-        socket.create_connection((address.hostname or "", port), _CONNECTION_SECONDS).close()
-    except (OSError, ValueError) as error:
-        return f"no connection to {role}{address.hostname}: {error}"
-    return ""
-
-
-def _check_part(name: str, folder: object, part: Mapping[str, np.ndarray], size: int) -> None:
-    """Raises unless a split has as many images as its record says, of bytes, with ten labels."""
-    images, labels = np.asarray(part["image"]), np.asarray(part["label"])
-    shape = (size, *_SHAPES[name])
-    if images.shape != shape or images.dtype != np.uint8:
-        raise _damaged(name, folder, f"images {images.shape} of {images.dtype}, not {shape}")
-    if labels.shape != (size,) or labels.min() < 0 or labels.max() > 9:
-        raise _damaged(name, folder, f"labels {labels.shape} from {labels.min()} to {labels.max()}")
-
-
-def _damaged(name: str, folder: object, received: str) -> DatasetError:
-    return DatasetError(
-        f"Expected {name} as TensorFlow Datasets prepares it, received damaged files in {folder} "
-        f"({received[:300]}). Delete that folder and give the same command again where there is a "
-        "network, or copy the folder again from where it is sound."
-    )
 
 
 class Batches(keras.utils.PyDataset):
@@ -401,3 +286,40 @@ class Batches(keras.utils.PyDataset):
         self._taken: set[int] = set()
         length = len(self.labels) * max(1, len(self.attacked))
         self._order = np.random.default_rng([self.seed, self.epoch]).permutation(length)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes data sets as ``.npz`` files, as the command line asks; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.datasets",
+        description="Data sets for machines without TensorFlow.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    export = commands.add_parser(
+        "export", help="write one .npz for each data set, from TensorFlow Datasets"
+    )
+    export.add_argument("names", nargs="+", choices=TFDS_NAMES, metavar="NAME")
+    export.add_argument(
+        "--data-dir", type=Path, help="TensorFlow Datasets directory (else TFDS_DATA_DIR)"
+    )
+    export.add_argument("--to", type=Path, help="folder to write to (else that of the data)")
+    options = parser.parse_args(arguments)
+    try:
+        for name in options.names:
+            path, arrays = export_arrays(name, options.data_dir, options.to)
+            train, test = len(arrays[0]), len(arrays[2])
+            size, checksum = path.stat().st_size / 1e6, array_hash(*arrays)
+            print(f"{path}: {train:,} + {test:,} images, {size:.1f} MB, checksum {checksum}")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        remedy = "Free space, or grant access to it, or name another folder."
+        print(f"error: {str(error).rstrip('.')}. {remedy}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
