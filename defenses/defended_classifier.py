@@ -120,6 +120,11 @@ class DefendedClassifier(ImageModel):
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Log-probabilities of a batch; see the class docstring."""
+        if len(self.classifiers) > 1 and self.num_draws > 1:
+            # Each classifier stands once in the graph, not once for each draw.
+            draws = [self._purify(images, training) for _ in range(self.num_draws)]
+            classified = self._classify(ops.concatenate(draws, axis=0), training)
+            return _log_mean(ops.split(classified, self.num_draws, axis=0))
         return _log_mean(
             [
                 self._classify(self._purify(images, training), training)

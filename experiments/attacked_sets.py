@@ -20,7 +20,7 @@ from attacks.registry import get_attack
 from attacks.threat_models import ThreatModel, attack_mixed, attack_random_member
 from defenses.defended_classifier import DefendedClassifier
 from defenses.registry import get_purifier
-from experiments import fitting, reproducibility
+from experiments import fitting, reproducibility, time_limit
 from experiments.config import AttackConfig, Profile
 from experiments.datasets import Split
 from experiments.training import TrainedModels
@@ -30,6 +30,9 @@ UNBOUNDED = 1.0
 """The epsilon that rows carry where an attack has no budget: only the range [0, 1] bounds it."""
 SURROGATES = {"argmin": False, "softmin": True}
 """How an adaptive attacker treats a purifier's choice among candidates -> whether as a mixture."""
+AIMS = ("target", "retrained", "vote", "vote_bayes")
+"""What stands behind a purifier when an attack through it is made for one decider: the target, the
+target retrained, the mean of the pool, the mean of the pool and the target."""
 _MEASURED = tuple(threat for threat in ThreatModel if threat != ThreatModel.SCORE)
 """The threat models that sets are made under; attacks by scores alone do not exist yet."""
 UNMOVED, UNRELIABLE = "unmoved", "unreliable"
@@ -51,6 +54,9 @@ class Scenario:
         through: The purifier that it is led through, by its key in the plan.
         surrogate: One of ``SURROGATES``; ``None`` for a purifier that chooses nothing.
         num_draws: Draws of the purifier that each gradient averages over.
+        aimed: Which decider behind the purifier an attack through it is made for, one of
+            ``AIMS``; ``None`` for the classifier that the purifier is deployed with, of a pool one
+            drawn at random.
 
     Raises:
         ValueError: If the threat model or the surrogate is unknown, or if clean images are said to
@@ -64,10 +70,12 @@ class Scenario:
     through: str | None = None
     surrogate: str | None = None
     num_draws: int = 1
+    aimed: str | None = None
 
     def __post_init__(self) -> None:
         for noun, name, known in (
             ("threat model", self.threat, ("none", *_MEASURED)),
+            ("aim", self.aimed, (None, *AIMS)),
             ("surrogate", self.surrogate, (None, *SURROGATES)),
         ):
             if name not in known:
@@ -117,6 +125,15 @@ class AttackedSets:
         config = self.attack_config(name)
         return get_attack(config.name, **config.hyperparameters)
 
+    def margin(self, scenario: Scenario) -> float | None:
+        """The ``confidence`` that replaces the attack's own; ``None`` where nothing does.
+
+        A minimum-norm attack leaves an image alone that is misread already. Behind a random
+        purifier one draw may misread what the next one reads rightly, so a margin is asked for.
+        """
+        asked = self.plan.framework_confidence if scenario.aimed else 0.0
+        return asked if asked and "confidence" in self.attack(scenario.attack).config() else None
+
     def attack_recipe(self, name: str) -> dict[str, Any] | None:
         """What the hash of a set and of its rows knows of an attack; ``None`` for clean images."""
         if name == "none":
@@ -140,6 +157,15 @@ class AttackedSets:
             return {}
         models, limit = self.models, self.limit(scenario)
         targets = [models.target_recipe(name) for name in scenario.targets]
+        if scenario.aimed:
+            margin = self.margin(scenario)
+            return {
+                "members": self._aimed_recipes(scenario),
+                "aimed": scenario.aimed,
+                "num_draws_attacked": scenario.num_draws,
+                "attacked_through": limit,
+                **({"confidence": margin} if margin else {}),
+            }
         if scenario.threat == ThreatModel.FRAMEWORK:
             members = self._member_recipes(scenario)
             return {"members": members, **({"attacked_through": limit} if limit else {})}
@@ -208,7 +234,7 @@ class AttackedSets:
         test = self.data.test.take(self.limit(scenario))
         if scenario.attack == "none":
             return test.images, None
-        if scenario.threat == ThreatModel.FRAMEWORK:
+        if scenario.threat == ThreatModel.FRAMEWORK and not scenario.aimed:
             return self._through_members(scenario, test)
         if scenario.threat == ThreatModel.MIXED:
             return self._half_transferred(scenario, test)
@@ -218,9 +244,13 @@ class AttackedSets:
         self, scenario: Scenario, test: Split
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Images attacked on the target, on a substitute of it, or end to end."""
-        (target,) = scenario.targets
+        target = " and ".join(scenario.targets)
         known: dict[str, Any] = {}
-        if scenario.threat == ThreatModel.TRANSFER:
+        if scenario.aimed:
+            victim = self._aimed(scenario.through or "", scenario.aimed, target, scenario.num_draws)
+            where = f"{target} through {scenario.through}, aimed at the {scenario.aimed}"
+            known = {"aimed": scenario.aimed, "num_draws": scenario.num_draws}
+        elif scenario.threat == ThreatModel.TRANSFER:
             victim, where = self.models.substitute(target), f"a substitute of {target}"
         elif scenario.threat == ThreatModel.ADAPTIVE:
             surrogate = self._surrogate(scenario)
@@ -306,7 +336,12 @@ class AttackedSets:
 
         An attack that has no epsilon is run for all at once.
         """
-        attack, epsilon = self.attack(scenario.attack), scenario.epsilon
+        margin, epsilon = self.margin(scenario), scenario.epsilon
+        attack = self.attack(scenario.attack)
+        attack_recipe = self.attack_recipe(scenario.attack)
+        if margin:
+            attack = dataclasses.replace(attack, confidence=margin)
+            attack_recipe = {**(attack_recipe or {}), "confidence": margin}
         unbounded = not self.attack_config(scenario.attack).bounded
         whole_axis = attack.allows_native_epsilon and not unbounded
         epsilons: Epsilons = [None if unbounded else epsilon]
@@ -319,7 +354,7 @@ class AttackedSets:
         recipe = {
             **recipe,
             **({"limit": limit} if limit else {}),
-            "attack": self.attack_recipe(scenario.attack),
+            "attack": attack_recipe,
             "epsilons": epsilons,
             "images": self.image_hash,
             "threat_model": scenario.threat,
@@ -331,11 +366,17 @@ class AttackedSets:
             reproducibility.set_seeds(seed)
             reach = "all epsilons" if whole_axis else f"epsilon {epsilon:g}"
             label = f"{self.data.name}: {scenario.attack} on {where}, {reach}"
+            pace = time_limit.Pace(total)
             with fitting.progress_bar(total, label, "image") as bar:
+
+                def progress(done: int) -> None:
+                    bar.update(done - bar.n)
+                    pace.report(done)
+
                 options = {
                     "seed": seed,
                     "batch_size": BATCH_SIZE,
-                    "progress": lambda done: bar.update(done - bar.n),
+                    "progress": progress,
                     # A long run does not end for them: their rows are flagged.
                     "tolerated": 1.0,
                 }
@@ -385,6 +426,39 @@ class AttackedSets:
             identity_gradient=not attacked.differentiable,
             num_draws=num_draws,
         )
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019
+    def _aimed(self, purifier: str, aimed: str, target: str, num_draws: int) -> DefendedClassifier:
+        """A purifier and what stands behind it for one decider, as one model.
+
+        A vote has no gradient, and neither has the update: the mean of the probabilities of all
+        who are asked stands in for them.
+        """
+        models, model = self.models, self.models.purifier(purifier)
+        behind = {
+            "target": lambda: [models.target(target)],
+            "retrained": lambda: [models.retrained(purifier, target)],
+            "vote": lambda: models.voters(purifier),
+            "vote_bayes": lambda: [*models.voters(purifier), models.target(target)],
+        }[aimed]()
+        return DefendedClassifier(
+            model,
+            behind,
+            rule="mean",
+            identity_gradient=not model.differentiable,
+            num_draws=num_draws if model.is_stochastic else 1,
+        )
+
+    def _aimed_recipes(self, scenario: Scenario) -> list[dict[str, Any]]:
+        """The recipes of what ``_aimed`` holds."""
+        models, key = self.models, scenario.through or ""
+        if scenario.aimed == "vote":
+            return models.pool_recipes(key)
+        (target,) = scenario.targets
+        if scenario.aimed == "retrained":
+            return [models.retrained_recipe(key, target)]
+        pool = models.pool_recipes(key) if scenario.aimed == "vote_bayes" else []
+        return [models.purifier_recipe(key), *pool, models.target_recipe(target)]
 
     def _surrogate(self, scenario: Scenario) -> tuple[tuple[str, Any], ...]:
         if scenario.surrogate is None:

@@ -314,6 +314,12 @@ class DatasetPlan:
         compared: Purifiers that open comparisons show beside the papers'.
         searches: Numbers of steps of a purifier's search whose cost is compared.
         timed_search: Restarts and steps of the search that is timed beside single passes.
+        drawn: By purifier, how many voters of its pool are drawn, where that is not the
+            ``num_drawn`` of ``decision``.
+        framework_draws: Draws of a random purifier that a gradient through a whole defense
+            averages, in a fair profile.
+        framework_confidence: By which margin a minimum-norm attack through a whole defense has to
+            mislead it, in a fair profile, before it leaves an image as it is.
     """
 
     dataset: DatasetConfig
@@ -336,6 +342,9 @@ class DatasetPlan:
     compared: tuple[str, ...] = ()
     searches: tuple[int, ...] = ()
     timed_search: tuple[int, int] = (20, 200)
+    drawn: Mapping[str, int] = dataclasses.field(default_factory=dict, metadata=LATER)
+    framework_draws: int = dataclasses.field(default=4, metadata=LATER)
+    framework_confidence: float = dataclasses.field(default=0.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         _check_kind(self, "dataset", DatasetConfig)
@@ -349,14 +358,16 @@ class DatasetPlan:
         _check_values(self, "attacked_through", int)
         _check_values(self, "purified", int)
         _check_values(self, "retraining_epochs", int)
+        _check_values(self, "drawn", int)
         for voter in (*_several(self, "voters", ClassifierConfig), *sum(self.pools.values(), ())):
             if not isinstance(voter, ClassifierConfig):
                 raise ValueError(
                     f"Expected voters as ClassifierConfigs, received {voter!r}. Build one."
                 )
-        _check_counts(self, "attacked_draws")
+        _check_counts(self, "attacked_draws", "framework_draws")
         _check_limits(self, "retraining_limit")
         _check_numbers(self, "soft_min_temperature", above=0)
+        _check_numbers(self, "framework_confidence", at_least=0)
         for name, images in self.attacked_through.items():
             check_integer(f"images attacked through {name}", images, at_least=1)
         for name, images in self.purified.items():
@@ -374,7 +385,7 @@ class DatasetPlan:
                 check_choice(f"each of {field}", name, self.classifiers)
         for name in self.retraining_epochs:
             check_choice("each of retraining_epochs", name, self.retrained)
-        for field in ("pools", "attacked_through", "purified", "compared"):
+        for field in ("pools", "attacked_through", "purified", "compared", "drawn"):
             for name in getattr(self, field):
                 check_choice(f"each of {field}", name, {**self.purifiers, **self.variants})
         for name, purifier in {**self.purifiers, **self.variants}.items():
@@ -394,10 +405,17 @@ class DatasetPlan:
         for pool in (self.voters, *self.pools.values()):
             if pool:
                 check_integer("num_drawn", self.decision.num_drawn, at_most=len(pool))
+        for name, count in self.drawn.items():
+            most = len(self.pool(name))
+            check_integer(f"voters drawn behind {name}", count, at_least=1, at_most=most)
 
     def pool(self, purifier: str) -> tuple[ClassifierConfig, ...]:
         """The voters behind ``purifier``."""
         return self.pools.get(purifier, self.voters)
+
+    def num_drawn(self, purifier: str) -> int:
+        """How many voters behind ``purifier`` vote on an image."""
+        return self.drawn.get(purifier, self.decision.num_drawn)
 
     def purifier(self, name: str) -> PurifierConfig:
         """The purifier or variant called ``name``.
@@ -449,6 +467,8 @@ class Profile:
         publishes: Whether its models go to the zoo; those of the papers' widths are too large.
         voting_subsets: Random subsets per pool size in the voting analysis.
         num_draws: Repetitions over the randomness of a stochastic defense.
+        fair: Whether every decider is attacked itself, and the same classifiers are retrained
+            behind every purifier that purifies whole sets.
     """
 
     name: str
@@ -460,11 +480,13 @@ class Profile:
     publishes: bool = True
     voting_subsets: int = 20
     num_draws: int = 1
+    fair: bool = False
 
     def __post_init__(self) -> None:
         _check_names(self, "name", "cuts")
         check_choice(_field(self, "bears"), self.bears, BEARS)
         check_flag(_field(self, "publishes"), self.publishes)
+        check_flag(_field(self, "fair"), self.fair)
         _check_counts(self, "voting_subsets", "num_draws")
         _check_values(self, "plans", DatasetPlan)
         _check_values(self, "attacks", AttackConfig)

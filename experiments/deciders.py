@@ -112,7 +112,7 @@ class DefendedImages:
         models = self.models
         seed = reproducibility.derive_seed(models.seed, models.data.name, "vote", str(self.draw))
         rng = np.random.default_rng(seed)
-        return majority_vote(self.voter_labels, models.plan.decision.num_drawn, rng)
+        return majority_vote(self.voter_labels, models.plan.num_drawn(self.who.key or ""), rng)
 
     def labels(self, classifier: str, retrained: bool = False) -> np.ndarray:
         """What a classifier says of the purified images, ``(n,)``."""
@@ -132,6 +132,17 @@ class Decider(abc.ABC):
 
     name: str
     decides: str
+
+    def beside(self, profile: Profile) -> tuple[str, ...]:
+        """Metrics of the shares that are measured beside its accuracy."""
+        return ()
+
+    def share(self, metric: str, images: DefendedImages, target: str) -> np.ndarray:
+        """Of which images a share of ``beside`` is, booleans ``(repeats, n)``."""
+        raise ValueError(
+            f"Expected no share beside the accuracy of {self.name!r}, received {metric!r}. Ask "
+            "for one of those that it names."
+        )
 
     @abc.abstractmethod
     def settings(self, plan: DatasetPlan, who: Defended) -> dict[str, Any]:
@@ -218,7 +229,7 @@ class Vote(MeanVoter):
     name = decides = "vote"
 
     def settings(self, plan, who):
-        return {**super().settings(plan, who), "drawn": plan.decision.num_drawn}
+        return {**super().settings(plan, who), "drawn": plan.num_drawn(who.key or "")}
 
     def correct(self, images, target):
         return (images.vote == images.truth)[np.newaxis]
@@ -241,10 +252,20 @@ class VoteBayes(Vote):
         tables = {"tables": self.source} if self.source else {}
         return {**super().settings(plan, who), **tables}
 
+    def beside(self, profile):
+        return ("overruled",) if profile.fair else ()
+
     def correct(self, images, target):
+        return (self._decided(images, target) == images.truth)[np.newaxis]
+
+    def share(self, metric, images, target):
+        """Of the metric ``overruled``: where the update decides otherwise than the vote."""
+        check_choice("a share beside an update", metric, ["overruled"])
+        return (self._decided(images, target) != images.vote)[np.newaxis]
+
+    def _decided(self, images: DefendedImages, target: str) -> np.ndarray:
         tables = conditional_tables(images.models, images.who.key or "", target, self.source)
-        decided = tables.decide(images.labels(target), images.vote)
-        return (decided == images.truth)[np.newaxis]
+        return tables.decide(images.labels(target), images.vote)
 
 
 class WithDetectors(Decider):
@@ -279,19 +300,37 @@ DECIDERS: dict[str, Decider] = {
     )
 }
 _POOL = ("target", "mean_voter", "vote", "vote_bayes", "vote_bayes_heldout")
+AIMS = {
+    "target": "target",
+    "detectors": "target",
+    "retrained": "retrained",
+    "mean_voter": "vote",
+    "vote": "vote",
+    "vote_bayes": "vote_bayes",
+    "vote_bayes_heldout": "vote_bayes",
+}
+"""Decider -> what an attack through its whole defense is aimed at in a fair profile."""
+_BYSTANDERS = ("mean_voter", "detectors")
+"""Deciders that meet images which were made for another one."""
 
 
-def families(plan: DatasetPlan, who: Defended, wanted: tuple[str, ...]) -> list[tuple[str, ...]]:
+def families(
+    plan: DatasetPlan, who: Defended, wanted: tuple[str, ...], *, fair: bool = False
+) -> list[tuple[str, ...]]:
     """The deciders behind one defense, in groups that are measured together.
 
     Behind a purifier with a pool decide the target, the voters and their votes. Behind one without
     a pool decides the target and, where it is published so or no vote is asked for, the target
     retrained on purified images. Detectors stand for themselves.
 
+    In a fair comparison the retrained target decides behind every purifier, but for one that does
+    not purify whole sets, so that none has a better classifier behind it than another.
+
     Args:
         plan: Which purifiers there are.
         who: The defense and its target.
         wanted: Names of ``DECIDERS``.
+        fair: Whether the comparison is to be fair.
 
     Raises:
         ValueError: If a name is unknown; the message lists the known ones.
@@ -302,13 +341,38 @@ def families(plan: DatasetPlan, who: Defended, wanted: tuple[str, ...]) -> list[
         return [("target",)]
     entry = get_purifier(plan.purifiers[who.key].name)
     voting = any(name in wanted for name in _POOL if name != "target")
+    retrained = fair and who.target in plan.retrained and who.key not in plan.purified
+    retrained = retrained and "retrained" in wanted
     if voting and entry.pooled:
-        return [tuple(name for name in _POOL if name in wanted)]
+        pool = tuple(name for name in _POOL if name in wanted)
+        return [(*pool, "retrained") if retrained else pool]
     found = ["target"] if "target" in wanted else []
-    if "retrained" in wanted and (entry.retrains_classifier or not voting):
+    if retrained or ("retrained" in wanted and (entry.retrains_classifier or not voting)):
         found.append("retrained")
     detecting = ["detectors"] if "detectors" in wanted and entry.has_detectors else []
     return [tuple(group) for group in (found, detecting) if group]
+
+
+def aims(family: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """What is attacked for the deciders of a group, each with the deciders that meet its images.
+
+    The target also meets the images that are made for the update, which may leave the decision to
+    it: where the two are equal, the vote decides nothing.
+
+    Args:
+        family: Names of ``DECIDERS``.
+    """
+    found: dict[str, list[str]] = {}
+    for name in family:
+        found.setdefault(AIMS[name], []).append(name)
+    if "vote_bayes" in found and "target" in family:
+        found["vote_bayes"].append("target")
+    return {aimed: tuple(names) for aimed, names in found.items()}
+
+
+def attacked_themselves(aimed: str) -> tuple[str, ...]:
+    """The deciders that an attack aimed at one of them attacks."""
+    return tuple(name for name, at in AIMS.items() if at == aimed and name not in _BYSTANDERS)
 
 
 def deployed(plan: DatasetPlan, who: Defended) -> tuple[str, ...]:
@@ -329,10 +393,12 @@ def _behind_purifier(models: TrainedModels, profile: Profile, key: str) -> dict[
 
 def pool_recipe(models: TrainedModels, profile: Profile, key: str) -> dict[str, Any]:
     """What the decision of a pool depends on, beside the images."""
+    drawn = models.plan.drawn
     return {
         "voters": models.pool_recipes(key),
         "decision": models.plan.decision,
         "num_draws": profile.num_draws,
+        **({"drawn": drawn[key]} if key in drawn else {}),
     }
 
 

@@ -69,7 +69,7 @@ def _evidence(
         predictions = vote_predictions(models, purifier, purified())
         seed = reproducibility.derive_seed(models.seed, data.name, "tables", source)
         rng = np.random.default_rng(seed)
-        return {"vote": majority_vote(predictions, decision.num_drawn, rng)}
+        return {"vote": majority_vote(predictions, models.plan.num_drawn(purifier), rng)}
 
     def own() -> dict[str, np.ndarray]:
         labels = classifier_labels(models.target(target), purified(), f"target {target}")
@@ -77,7 +77,7 @@ def _evidence(
 
     vote_recipe = {
         "voters": models.pool_recipes(purifier),
-        "num_drawn": decision.num_drawn,
+        "num_drawn": models.plan.num_drawn(purifier),
         **common,
     }
     target_recipe = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from attacks.threat_models import ThreatModel
 from defenses.registry import get_purifier
-from experiments import deciders, reproducibility
+from experiments import deciders, reproducibility, time_limit
 from experiments.attacked_sets import UNBOUNDED, AttackedSets, Scenario
 from experiments.config import Profile
 from experiments.deciders import DECIDERS, Defended, DefendedImages
@@ -179,6 +179,7 @@ class Study:
         missing = {name: row for name, row in wanted.items() if not self.rows.has(row)}
         if not missing:
             return
+        time_limit.check()
         start = time.perf_counter()
         measured = measure()
         seconds = round((time.perf_counter() - start) / len(wanted), 3)
@@ -198,6 +199,7 @@ class Study:
         self.outcomes.add((row, outcomes[n]) for n, row in missing.items() if n in outcomes)
         self.rows.add(rows)
         self.measured += rows
+        time_limit.step_done()
 
 
 def _filled(row: Row, value: Value, seconds: float, flags: tuple[str, ...]) -> Row:
@@ -235,16 +237,44 @@ def measure(study: Study, grid: Grid) -> None:
 
 def _measure_defense(study: Study, grid: Grid, behind: list[Defended]) -> None:
     for who in behind:
-        for family in deciders.families(study.plan, who, grid.deciders):
+        for family in _families(study, grid, who):
             if any(0 in study.budgets(grid.epsilons, attack) for attack in grid.attacks):
                 _measure_family(study, Scenario(targets=(who.target,)), [who], family)
-    for group in _groups(study, grid, behind):
-        for family in deciders.families(study.plan, group[0], grid.deciders):
-            for scenario in _scenarios(study, grid, group):
-                if grid.surrogates:
-                    _measure_worst(study, scenario, group[0], grid.surrogates)
+    for group, family, aimed in _facing(study, grid, behind):
+        for scenario in _scenarios(study, grid, group, aimed):
+            if grid.surrogates:
+                _measure_worst(study, scenario, group[0], grid.surrogates)
+            else:
+                _measure_family(study, scenario, group, family)
+
+
+def _families(study: Study, grid: Grid, who: Defended) -> list[tuple[str, ...]]:
+    return deciders.families(study.plan, who, grid.deciders, fair=study.profile.fair)
+
+
+def _facing(
+    study: Study, grid: Grid, behind: list[Defended]
+) -> Iterator[tuple[list[Defended], tuple[str, ...], str | None]]:
+    """Who meets one attacked set, by which deciders, and which of these it is made for.
+
+    In a fair profile an attack through a defense is made for each decider anew; the vote, which
+    asks no target, is attacked once for all of them.
+    """
+    if grid.threat != ThreatModel.FRAMEWORK or not study.profile.fair:
+        for group in _groups(study, grid, behind):
+            for family in _families(study, grid, group[0]):
+                yield group, family, None
+        return
+    voting: list[tuple[Defended, tuple[str, ...]]] = []
+    for who in behind:
+        for family in _families(study, grid, who):
+            for aimed, names in deciders.aims(family).items():
+                if aimed == "vote":
+                    voting.append((who, names))
                 else:
-                    _measure_family(study, scenario, group, family)
+                    yield [who], names, aimed
+    if voting:
+        yield [who for who, _ in voting], voting[0][1], "vote"
 
 
 def _groups(study: Study, grid: Grid, behind: list[Defended]) -> Iterator[list[Defended]]:
@@ -258,7 +288,9 @@ def _groups(study: Study, grid: Grid, behind: list[Defended]) -> Iterator[list[D
     yield from [behind] if whole else [[who] for who in behind]
 
 
-def _scenarios(study: Study, grid: Grid, group: list[Defended]) -> Iterator[Scenario]:
+def _scenarios(
+    study: Study, grid: Grid, group: list[Defended], aimed: str | None
+) -> Iterator[Scenario]:
     if grid.threat == ThreatModel.FRAMEWORK and group[0].key is None:
         raise ValueError(
             f"Expected purifiers for the threat model 'framework', received the defense "
@@ -267,6 +299,7 @@ def _scenarios(study: Study, grid: Grid, group: list[Defended]) -> Iterator[Scen
         )
     through = grid.threat in (ThreatModel.FRAMEWORK, ThreatModel.ADAPTIVE)
     knows = grid.threat == ThreatModel.ADAPTIVE
+    draws = study.plan.attacked_draws if knows and group[0].key else 1
     for attack in grid.attacks:
         for epsilon in study.budgets(grid.epsilons, attack):
             if attack != "none" and epsilon > 0:
@@ -276,7 +309,8 @@ def _scenarios(study: Study, grid: Grid, group: list[Defended]) -> Iterator[Scen
                     epsilon=epsilon,
                     targets=tuple(who.classifier if knows else who.target for who in group),
                     through=group[0].key if through else None,
-                    num_draws=study.plan.attacked_draws if knows and group[0].key else 1,
+                    num_draws=study.plan.framework_draws if aimed else draws,
+                    aimed=aimed,
                 )
 
 
@@ -285,21 +319,26 @@ def _measure_family(
 ) -> None:
     """The rows of deciders that are measured together, on one attacked set."""
     aimed_at = family
-    if scenario.threat == ThreatModel.FRAMEWORK:
+    if scenario.aimed:
+        aimed_at = deciders.attacked_themselves(scenario.aimed)
+    elif scenario.threat == ThreatModel.FRAMEWORK:
         aimed_at = deciders.deployed(study.plan, group[0])
     elif scenario.threat == ThreatModel.ADAPTIVE:
         aimed_at = ("target",)
+    aimed = {"aimed": scenario.aimed} if scenario.aimed else {}
     wanted = {
-        (who.target, name): study.row(
+        (who.target, name, *metric): study.row(
             scenario,
             _depends_on(study, scenario, who, name),
             threat=scenario.threat if name in aimed_at else NOT_ATTACKED,
             defense=who.defense,
             decider=DECIDERS[name].decides,
-            settings=_settings(study, who, name),
+            metric=metric[0] if metric else "accuracy",
+            settings={**_settings(study, who, name), **aimed},
         )
         for who in group
         for name in family
+        for metric in ((), *((one,) for one in DECIDERS[name].beside(study.profile)))
     }
     study.ensure(wanted, lambda: _outcomes(study, scenario, group[0], wanted), scenario)
 
@@ -317,19 +356,31 @@ def _depends_on(study: Study, scenario: Scenario, who: Defended, name: str) -> d
 
 
 def _outcomes(
-    study: Study, scenario: Scenario, who: Defended, names: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str], Outcome]:
-    """By target and decider, which images are dealt with rightly, pooled over draws."""
+    study: Study, scenario: Scenario, who: Defended, names: Iterable[tuple[str, ...]]
+) -> dict[tuple[str, ...], Value]:
+    """By target and decider, which images are dealt with rightly, pooled over draws.
+
+    With a metric as the third name, the share of images that the decider has of it.
+    """
     names = list(names)
     images = study.sets.images(scenario)[: study.plan.purified.get(who.key or "")]
     attacked = scenario.attack != "none"
-    draws = study.profile.num_draws if _repeated(who, [name for _, name in names]) else 1
-    found: dict[tuple[str, str], list[np.ndarray]] = {name: [] for name in names}
+    draws = study.profile.num_draws if _repeated(who, [name for _, name, *_ in names]) else 1
+    found: dict[tuple[str, ...], list[np.ndarray]] = {name: [] for name in names}
     for draw in range(draws):
         defended = DefendedImages(study.models, who, images, draw, attacked=attacked)
-        for target, name in names:
-            found[target, name].append(DECIDERS[name].correct(defended, target))
-    return {name: Outcome(np.concatenate(parts)) for name, parts in found.items()}
+        for target, name, *metric in names:
+            decider = DECIDERS[name]
+            found[target, name, *metric].append(
+                decider.share(metric[0], defended, target)
+                if metric
+                else decider.correct(defended, target)
+            )
+    pooled = {name: np.concatenate(parts) for name, parts in found.items()}
+    return {
+        name: float(parts.mean()) if len(name) > 2 else Outcome(parts)
+        for name, parts in pooled.items()
+    }
 
 
 def _repeated(who: Defended, names: Iterable[str]) -> bool:

@@ -12,6 +12,7 @@ Conventions that readers of rows rely on:
   ``retrained`` (the classifier behind the purifier was trained on purified images), ``source``
   (the classifier a purifier was trained with), ``voters`` (size of the pool), ``drawn`` (how many
   of them vote), ``tables`` (what conditional probabilities were counted on), ``detectors``,
+  ``aimed`` (which decider an attack through the whole defense was made for),
   ``surrogate`` and ``eot`` (how an adaptive attacker gets past a choice inside the purifier, and
   over how many draws), ``draws`` (repetitions of a random defense whose counts are pooled),
   ``batch`` and ``images`` (how many images, where they are fewer than usual), ``depth`` and
@@ -22,6 +23,9 @@ Conventions that readers of rows rely on:
   misspelt one is found; defenses, attacks and settings belong to whoever adds them.
 * ``metric == "accuracy"`` holds a fraction in [0, 1] that equals ``correct / total``. The decider
   ``mean_voter`` pools the voters: its total is voters times images.
+* ``attack_success`` is the share of images on which an attack without a budget reached its goal on
+  the classifier that it attacked; ``refused`` that of images that detectors refuse;
+  ``chosen_class`` that of images of which a purifier keeps the candidate of the true class.
 """
 
 from __future__ import annotations
@@ -48,7 +52,16 @@ THREAT_MODELS = (
     "adaptive",
     "score",
 )
-SHARES = ("accuracy", "index_change", "overlap_correct", "overlap_wrong", "recovery_rate")
+SHARES = (
+    "accuracy",
+    "index_change",
+    "overlap_correct",
+    "overlap_wrong",
+    "recovery_rate",
+    "attack_success",
+    "refused",
+    "chosen_class",
+)
 """Metrics that are fractions."""
 DISTANCES = ("l1", "l2")
 ERRORS = ("standard_error", "gain_standard_error")
