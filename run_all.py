@@ -4,6 +4,7 @@
     python run_all.py --profile quick            real data, hours on two cores
     python run_all.py --only 003.F3.6 003.T4     some figures or tables, ids or prefixes
     python run_all.py --list                     what there is, and what is not implemented yet
+    python run_all.py --profile full --dry-run   what it would do, and about how long it takes
 
 A run stopped at any moment continues where it was when the same command is given again.
 """
@@ -17,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from validation import check_integer
+from validation import check_integer, check_number
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -26,7 +27,20 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 ROOT = Path(__file__).resolve().parent
+STOPPED = 3
+"""The exit status of a call that its time limit ended."""
 KEPT = "What was measured before is kept, and the same command continues from there."
+
+
+_HOW = ("time_limit", "executor", "rows_only")
+_CONFLICTS = {
+    "list": ("figures_only", "dry_run", "pack", "unpack", "train", "pdf", *_HOW),
+    "figures_only": ("dry_run", "pack", "unpack", "train", "data_dir", *_HOW),
+    "dry_run": ("pack", "unpack", "pdf", *_HOW),
+    "pack": ("unpack", "only", "dataset", "data_dir", "train", "pdf", *_HOW),
+    "unpack": ("only", "dataset", "data_dir", "train", "pdf", *_HOW),
+}
+"""Options, and those that would be ignored beside them."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,6 +58,24 @@ def _seed(text: str) -> int:
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"expected an integer of at least 0, received {text!r}; pass 0, 1, 2, ..."
+        ) from None
+
+
+def _workers(text: str) -> int:
+    try:
+        return check_integer("workers", int(text), at_least=1, at_most=1000)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected an integer from 1 to 1000, received {text!r}; pass 2, 4, ..."
+        ) from None
+
+
+def _minutes(text: str) -> float:
+    try:
+        return check_number("minutes", float(text), above=0, at_most=1e6)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number above 0, received {text!r}; pass 10, say"
         ) from None
 
 
@@ -84,21 +116,64 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--list", action="store_true", help="list every figure and table of the papers, and stop"
     )
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what is there, what would be trained and about how long it takes, and stop",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=_minutes,
+        metavar="MINUTES",
+        help="stop between two steps of work, with status 3 if something is left;\n"
+        "the same command continues. The first step is always taken",
+    )
+    parser.add_argument(
+        "--pack",
+        type=Path,
+        metavar="FILE.tar",
+        help="write models, rows and outcomes into files of at most 16 MB, and stop",
+    )
+    parser.add_argument(
+        "--unpack",
+        type=Path,
+        metavar="FILE.tar",
+        help="take over what --pack wrote elsewhere, and stop",
+    )
+    parser.add_argument(
+        "--executor",
+        choices=("here", "local", "slurm"),
+        default="here",
+        help="measure in this process (default), or each figure or table in a process of its\n"
+        "own, on this machine or by Slurm (needs submitit)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="how many of them at once (local: 2, slurm: all)",
+    )
+    parser.add_argument(
+        "--rows-only",
+        action="store_true",
+        help="measure without drawing or publishing, as the processes of --executor do",
+    )
+    parser.add_argument(
         "--results-dir", type=Path, default=ROOT / "results", help="where rows and figures go"
     )
     parser.add_argument(
         "--artifacts-dir", type=Path, default=ROOT / "artifacts", help="where models and sets go"
     )
     options = parser.parse_args(arguments)
-    for one, others in (
-        ("list", ("figures_only", "train", "pdf")),
-        ("figures_only", ("train", "data_dir")),
-    ):
+    for one, others in _CONFLICTS.items():
         for other in others:
-            if getattr(options, one) and getattr(options, other):
+            if _is_given(options, one) and _is_given(options, other):
                 pair = f"{_option(one)} and {_option(other)}"
                 parser.error(f"expected one of {pair}, received both; drop one")
     return options
+
+
+def _is_given(options: argparse.Namespace, name: str) -> bool:
+    return getattr(options, name) not in (None, False, [], "here")
 
 
 def _option(name: str) -> str:
@@ -111,44 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # TensorFlow warns of every further model whose predictions it compiles.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Imported here so that --help and a mistyped option answer at once.
-    from experiments import presets, runs
-    from papers import catalog
-
     try:
-        profile = presets.profile(options.profile)
-        names = runs.choose_datasets(profile, options.dataset)
-        if options.list:
-            known = [presets.profile(name) for name in presets.known_profiles()]
-            exhibits = catalog.select(options.only)
-            print(catalog.listing(exhibits, [(p.name, p.cuts, tuple(p.plans)) for p in known]))
-            return 0
-        run = runs.Run(
-            profile=profile,
-            exhibits=runs.choose_exhibits(profile, options.only, names),
-            dataset_names=names,
-            seed=options.seed,
-            results_dir=options.results_dir,
-            artifacts_dir=options.artifacts_dir,
-            data_dir=options.data_dir,
-            from_zoo=not options.train,
-            pdf=options.pdf,
-        )
-        for exhibit in run.exhibits if options.only else ():
-            if not exhibit.implemented:
-                print(f"{exhibit.id}  {exhibit.title}: {exhibit.note}")
-        if options.figures_only:
-            runs.redraw(run)
-            return 0
-        runs.check_folders(run)
-        # TensorFlow is imported from here on.
-        from experiments.memory import keep_freed_memory
-
-        keep_freed_memory()
-        from experiments import devices, scheduler
-
-        devices.use(options.devices)
-        scheduler.run_all(run)
+        return _carry_out(options, sys.argv[1:] if arguments is None else arguments)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -170,6 +209,59 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         error.add_note(KEPT)
         raise
+
+
+def _carry_out(options: argparse.Namespace, arguments: list[str]) -> int:
+    # Imported here so that --help and a mistyped option answer at once.
+    from experiments import presets, runs
+    from papers import catalog
+
+    profile = presets.profile(options.profile)
+    names = runs.choose_datasets(profile, options.dataset)
+    if options.list:
+        known = [presets.profile(name) for name in presets.known_profiles()]
+        exhibits = catalog.select(options.only)
+        print(catalog.listing(exhibits, [(p.name, p.cuts, tuple(p.plans)) for p in known]))
+        return 0
+    run = runs.Run(
+        profile=profile,
+        exhibits=runs.choose_exhibits(profile, options.only, names),
+        dataset_names=names,
+        seed=options.seed,
+        results_dir=options.results_dir,
+        artifacts_dir=options.artifacts_dir,
+        data_dir=options.data_dir,
+        from_zoo=not options.train,
+        pdf=options.pdf,
+        rows_only=options.rows_only,
+    )
+    for exhibit in run.exhibits if options.only else ():
+        if not exhibit.implemented:
+            print(f"{exhibit.id}  {exhibit.title}: {exhibit.note}")
+    if options.figures_only:
+        runs.redraw(run)
+        return 0
+    if options.dry_run:
+        from experiments import planning
+
+        print(planning.describe(run))
+        return 0
+    runs.check_folders(run)
+    # TensorFlow is imported from here on.
+    from experiments.memory import keep_freed_memory
+
+    keep_freed_memory()
+    from experiments import devices, scheduler
+    from experiments.time_limit import TimeIsUp, TimeLimit, limited
+
+    devices.use(options.devices)
+    minutes = options.time_limit
+    try:
+        with limited(TimeLimit(minutes=minutes) if minutes else None):
+            scheduler.run_all(run)
+    except TimeIsUp as stopped:
+        print(f"Stopped by the time limit of {minutes:g} minutes. {stopped}")
+        return STOPPED
     return 0
 
 

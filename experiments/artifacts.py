@@ -25,6 +25,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from defenses.saving import without_optimizer
+from experiments import time_limit
 from experiments.model_files import DamagedArtifactError, file_hash, load_keras_model
 from experiments.reproducibility import environment_record, plain, stable_hash
 from results.files import UNREADABLE_ARRAYS, naming
@@ -142,7 +143,9 @@ class ArtifactStore:
                     return load(folder)
                 except UNREADABLE_ARRAYS as error:
                     self._set_aside(folder, error)
+            time_limit.check()
             self._write(folder, recipe, prepare())
+            time_limit.step_done()
             # What is used is what a later run will read, so both take the same path.
             return load(folder)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from defenses.purifier import Purifier
-from experiments import devices
+from experiments import devices, time_limit
 from experiments.config import TrainingConfig
 from experiments.datasets import Batches
 from results.files import UNREADABLE_ARRAYS, write_atomically
@@ -152,8 +153,12 @@ class _EpochRecorder(keras.callbacks.Callback):
         super().__init__()
         self.path, self.variables, self.bar, self.last_logs = path, variables, bar, logs
 
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.start, self.pace = time.perf_counter(), time_limit.Pace(self.params["steps"])
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.bar.update(1)
+        self.pace.report(batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
@@ -169,6 +174,9 @@ class _EpochRecorder(keras.callbacks.Callback):
         arrays["epoch"] = np.asarray(epoch + 1)
         arrays["logs"] = np.asarray(json.dumps(values))
         write_atomically(self.path, lambda path: np.savez(path, allow_pickle=False, **arrays))
+        time_limit.step_done()
+        if epoch + 1 < self.params["epochs"]:
+            time_limit.check(time.perf_counter() - self.start)
 
 
 def _all_variables(model: keras.Model) -> list[keras.Variable]:

@@ -38,6 +38,7 @@ class Run:
         data_dir: TensorFlow Datasets directory, or ``None``.
         from_zoo: Take published models of the same recipe instead of training them.
         pdf: Write figures as PDF too.
+        rows_only: Keep rows, and leave figures, published models and the report to another call.
 
     Raises:
         ValueError: If the seed is out of range, or a data set is not in the profile.
@@ -52,12 +53,13 @@ class Run:
     data_dir: Path | None = None
     from_zoo: bool = False
     pdf: bool = False
+    rows_only: bool = False
 
     def __post_init__(self) -> None:
         check_integer("the seed", self.seed, at_most=LARGEST_SEED, such_as=0)
         for name in self.dataset_names:
             check_choice(f"a data set of profile {self.profile.name}", name, self.profile.plans)
-        for name in ("from_zoo", "pdf"):
+        for name in ("from_zoo", "pdf", "rows_only"):
             check_flag(name, getattr(self, name))
 
     @functools.cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from experiments import datasets, probes, publishing, zoo
+from experiments import datasets, probes, publishing, time_limit, zoo
 from experiments.artifacts import ArtifactStore
 from experiments.measure import Study, measure
 from experiments.reproducibility import environment_record, plain
@@ -14,19 +14,28 @@ from papers import catalog
 from results.exhibit import Exhibit, Grid, Pictures, matches
 from results.files import write_json
 
+_NAMED = 4
+"""How many exhibits the line of a stopped run names."""
+
 
 def run_all(run: Run) -> None:
     """Measures every chosen exhibit that has something to measure, drawing each as it is done.
 
     Raises:
         ValueError: If the profile has nothing to measure for any of them.
+        TimeIsUp: If the time limit of this call ended it; the message says what is left.
     """
     for name in run.dataset_names:
-        exhibits = [e for e in run.exhibits if e.implemented and e.applies_to(name)]
+        exhibits = _measured_on(run, name)
         if exhibits:
             _run_dataset(run, study_of(run, name), exhibits)
-    check_shown(run)
-    report(run)
+    if not run.rows_only:
+        check_shown(run)
+        report(run)
+
+
+def _measured_on(run: Run, dataset: str) -> list[Exhibit]:
+    return [e for e in run.exhibits if e.implemented and e.applies_to(dataset)]
 
 
 def study_of(run: Run, dataset: str) -> Study:
@@ -52,20 +61,39 @@ def _run_dataset(run: Run, study: Study, exhibits: list[Exhibit]) -> None:
     seen: dict[str, int] = {}
     for number, exhibit in enumerate(exhibits, start=1):
         start, before = time.perf_counter(), len(study.measured)
-        measure_exhibit(study, exhibit)
+        try:
+            time_limit.check()
+            measure_exhibit(study, exhibit)
+        except time_limit.TimeIsUp:
+            _record(run, study, new=len(study.measured) > before)
+            if not run.rows_only:
+                _draw_again(run, study, seen)
+            raise time_limit.TimeIsUp(_left(run, study.dataset, exhibit)) from None
         new = len(study.measured) > before
         _record(run, study, new=new)
-        if new or not is_drawn(run, exhibit, study.dataset):
+        if not run.rows_only and (new or not is_drawn(run, exhibit, study.dataset)):
             draw(run, exhibit, study.dataset)
         seen[exhibit.id] = len(study.measured)
         # The zoo holds the models of seed 0 alone; another seed's would take their place.
-        if run.seed == 0 and run.profile.publishes and (new or number == len(exhibits)):
+        publishes = run.seed == 0 and run.profile.publishes and not run.rows_only
+        if publishes and (new or number == len(exhibits)):
             publishing.publish(study, run.results_dir / "zoo")
         say(
             f"[{study.dataset} {number}/{len(exhibits)}] {exhibit.id}  {exhibit.title}: "
             f"{time.perf_counter() - start:.1f} s"
         )
-    _draw_again(run, study, seen)
+    if not run.rows_only:
+        _draw_again(run, study, seen)
+
+
+def _left(run: Run, dataset: str, exhibit: Exhibit) -> str:
+    """A sentence on what a stopped run has not measured yet."""
+    later = run.dataset_names[run.dataset_names.index(dataset) :]
+    left = [(name, one.id) for name in later for one in _measured_on(run, name)]
+    left = left[left.index((dataset, exhibit.id)) :]
+    names = ", ".join(f"{one} ({name})" for name, one in left[:_NAMED])
+    more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+    return f"Left: {names}{more}. The same command continues."
 
 
 def _draw_again(run: Run, study: Study, seen: dict[str, int]) -> None:
