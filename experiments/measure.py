@@ -180,7 +180,6 @@ class Study:
         if not missing:
             return
         time_limit.check()
-        time_limit.check()
         start = time.perf_counter()
         measured = measure()
         seconds = round((time.perf_counter() - start) / len(wanted), 3)
@@ -200,7 +199,6 @@ class Study:
         self.outcomes.add((row, outcomes[n]) for n, row in missing.items() if n in outcomes)
         self.rows.add(rows)
         self.measured += rows
-        time_limit.step_done()
         time_limit.step_done()
 
 
