@@ -42,6 +42,7 @@ ATTACK_LABELS = {
     "pgd": "PGD",
     "mi_fgsm": "MI-FGSM",
     "carlini_wagner": "Carlini–Wagner",
+    "carlini_wagner_native": "Carlini–Wagner without a budget",
     "carlini_wagner_cleverhans": "Carlini–Wagner (CleverHans)",
     "targeted_fgsm": "targeted FGSM",
     "targeted_bim": "targeted iFGSM",

@@ -18,6 +18,12 @@ FULL_EPSILONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.30
 REDUCED_EPSILONS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30)
 SWEEP_WEIGHTS = (1.0, 0.1, 0.03, 0.01, 0.003)
 KL_WEIGHT = 0.01
+SFL_WEIGHTS = (0.0, 1.0, 10.0, 100.0)
+"""Of the spatial frequency loss, which is a tenth of the loss at 1; 0 is the ablation."""
+FRAMEWORK_CONFIDENCE = 2.0
+"""Margin of log-probabilities that Carlini-Wagner asks for where it attacks a whole defense."""
+NOISY_A = 0.2
+"""Standard deviation of the noise on the images that the other reading of 4.3.1 learns to clean."""
 PUVAE_COEFFICIENTS = ((0.1, 0.01, 10.0), (0.1, 0.1, 10.0))
 """Weights of reconstruction, divergence and cross-entropy beside the printed (0.01, 0.1, 10): the
 divergence below the reconstruction, and level with it. The paper prints its own triple alone."""
@@ -33,9 +39,10 @@ ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range
 VARIANTS = (
     *(f"puvae_{weights[0]:g}_{weights[1]:g}_{weights[2]:g}" for weights in PUVAE_COEFFICIENTS),
     *(f"sfl_vae_kl_weight_{weight:g}" for weight in SWEEP_WEIGHTS),
+    *(f"sfl_vae_sfl_weight_{weight:g}" for weight in SFL_WEIGHTS),
 )
 """Purifiers with other weights of their losses, each made for one figure."""
-LARGE = ("non_vqunet", "vqunet_literal", "puvae_other_source")
+LARGE = ("non_vqunet", "vqunet_literal", "puvae_other_source", "defense_cyclegan_noisy")
 """Purifiers beside a published one that are small enough for the zoo in the demo alone."""
 UNPUBLISHED = (
     *ABLATIONS,
@@ -95,15 +102,25 @@ def small_voters(training: TrainingConfig) -> tuple[ClassifierConfig, ...]:
 
 
 def attacks(
-    *, pgd_steps: int, carlini_wagner: Mapping[str, float | int]
+    *, pgd_steps: int, carlini_wagner: Mapping[str, float | int], native: bool = False
 ) -> dict[str, AttackConfig]:
-    """FGSM, BIM, PGD and Carlini-Wagner as in the dissertation's figures."""
-    return {
+    """FGSM, BIM, PGD and Carlini-Wagner as in the dissertation's figures.
+
+    Args:
+        pgd_steps: Steps of PGD.
+        carlini_wagner: Hyper-parameters of Carlini-Wagner, which is rescaled to every budget.
+        native: Whether its smallest perturbations are measured too, as they are.
+    """
+    search = AttackConfig(name="carlini_wagner", hyperparameters=dict(carlini_wagner))
+    found = {
         "fgsm": AttackConfig(name="fgsm"),
         "bim": AttackConfig(name="bim", hyperparameters={"step_size": 0.05, "num_steps": 10}),
         "pgd": AttackConfig(name="pgd", hyperparameters={"num_steps": pgd_steps}),
-        "carlini_wagner": AttackConfig(name="carlini_wagner", hyperparameters=dict(carlini_wagner)),
+        "carlini_wagner": search,
     }
+    if native:
+        found["carlini_wagner_native"] = dataclasses.replace(search, bounded=False)
+    return found
 
 
 def targeted_attacks(carlini_wagner: Mapping[str, float | int]) -> dict[str, AttackConfig]:
@@ -208,13 +225,48 @@ def kl_variants(base: PurifierConfig, training: TrainingConfig) -> dict[str, Pur
     }
 
 
+def sfl_variants(base: PurifierConfig, training: TrainingConfig) -> dict[str, PurifierConfig]:
+    """The SFL-VAEs of the sweep over the weight of the spatial frequency loss.
+
+    Args:
+        base: SFL-VAE.
+        training: How each run of the sweep is trained.
+    """
+    return {
+        f"{base.name}_sfl_weight_{weight:g}": dataclasses.replace(
+            base, training=training, arguments={**base.arguments, "sfl_weight": weight}
+        )
+        for weight in SFL_WEIGHTS
+    }
+
+
 def cyclegan_purifiers(
-    training: TrainingConfig, *, width: float, ablations: bool
+    training: TrainingConfig, *, width: float, ablations: bool, noisy: bool = False
 ) -> dict[str, PurifierConfig]:
-    """Defense-CycleGAN and the networks of Table 4.1, trained alike."""
+    """Defense-CycleGAN and the networks of Table 4.1, trained alike.
+
+    Args:
+        training: Sizes and schedule of all of them.
+        width: Factor on their filter counts.
+        ablations: Whether the networks with fewer concatenations are among them.
+        noisy: Whether the other reading of 4.3.1 is, whose first network learns to clean noisy
+            images and purifies alone.
+    """
     names = ["defense_cyclegan"]
     names += [f"defense_cyclegan_{removed}" for removed in range(1, 5)] if ablations else []
-    return {name: PurifierConfig(name=name, training=training, width=width) for name in names}
+    found = {name: PurifierConfig(name=name, training=training, width=width) for name in names}
+    if noisy:
+        reading = {"noisy_a": NOISY_A, "mode": "ga"}
+        found["defense_cyclegan_noisy"] = dataclasses.replace(
+            found["defense_cyclegan"], arguments=reading
+        )
+    return found
+
+
+def whole_pools(num_voters: int, *, noisy: bool = True) -> dict[str, int]:
+    """How many voters are drawn behind Defense-CycleGAN: all of them (4.3.3)."""
+    names = ("defense_cyclegan", *(("defense_cyclegan_noisy",) if noisy else ()))
+    return dict.fromkeys(names, num_voters)
 
 
 def vq_purifiers(training: TrainingConfig, *, width: float) -> dict[str, PurifierConfig]:
