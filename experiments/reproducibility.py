@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -17,7 +19,7 @@ import numpy as np
 from results.row import LARGEST_SEED
 from validation import check_integer
 
-RECORDED_PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow-datasets", "numpy")
+RECORDED_PACKAGES = ("tensorflow", "jax", "keras", "cleverhans", "tensorflow-datasets", "numpy")
 
 
 def plain(value: Any) -> Any:
@@ -89,24 +91,51 @@ def derive_seed(seed: int, *names: str) -> int:
 
 
 def set_seeds(seed: int) -> None:
-    """Seeds Python, NumPy and TensorFlow and asks TensorFlow for deterministic kernels.
+    """Seeds Python, NumPy and the backend, and asks TensorFlow for deterministic kernels.
 
     Raises:
         ValueError: If the seed is no whole number of at most 32 bits.
     """
     seed = check_integer("seed", seed, at_most=LARGEST_SEED, such_as=0)
-    import tensorflow as tf
-
     keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 def environment_record() -> dict[str, str]:
-    """Versions of everything that can change a number, and TensorFlow's choice of kernels."""
-    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+    """The backend, its device, versions of everything that can change a number, and kernels."""
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "backend": keras.backend.backend(),
+        "device": _device(),
         "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "not set"),
-        **versions,
+        **{name: _version(name) for name in RECORDED_PACKAGES},
     }
+
+
+@functools.cache
+def _device() -> str:
+    """What the backend computes on, for example ``NVIDIA H100 80GB HBM3``, or ``cpu``."""
+    names = ["cpu"]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU")
+        details = [tf.config.experimental.get_device_details(device) for device in found]
+        names = [detail.get("device_name", "gpu") for detail in details] or names
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        names = [device.device_kind for device in jax.local_devices()]
+    counts = collections.Counter(names)
+    return ", ".join(name if n == 1 else f"{n} x {name}" for name, n in counts.items())
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
