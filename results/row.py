@@ -57,6 +57,7 @@ SHARES = (
     "index_change",
     "overlap_correct",
     "overlap_wrong",
+    "overruled",
     "recovery_rate",
     "attack_success",
     "refused",
