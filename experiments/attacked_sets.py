@@ -11,28 +11,23 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from attacks.attack import Attack
 from attacks.job import tolerated_share
 from attacks.registry import get_attack
 from attacks.threat_models import ThreatModel, attack_mixed, attack_random_member
-from defenses.defended_classifier import DefendedClassifier
-from defenses.registry import get_purifier
 from experiments import fitting, reproducibility, time_limit
 from experiments.config import AttackConfig, Profile
 from experiments.datasets import Split
 from experiments.training import TrainedModels
+from experiments.victims import AIMS, Victims
 
 BATCH_SIZE = 125
 UNBOUNDED = 1.0
 """The epsilon that rows carry where an attack has no budget: only the range [0, 1] bounds it."""
 SURROGATES = {"argmin": False, "softmin": True}
 """How an adaptive attacker treats a purifier's choice among candidates -> whether as a mixture."""
-AIMS = ("target", "retrained", "vote", "vote_bayes")
-"""What stands behind a purifier when an attack through it is made for one decider: the target, the
-target retrained, the mean of the pool, the mean of the pool and the target."""
 _MEASURED = tuple(threat for threat in ThreatModel if threat != ThreatModel.SCORE)
 """The threat models that sets are made under; attacks by scores alone do not exist yet."""
 UNMOVED, UNRELIABLE = "unmoved", "unreliable"
@@ -106,6 +101,7 @@ class AttackedSets:
     def __init__(self, profile: Profile, models: TrainedModels) -> None:
         self.profile, self.models = profile, models
         self.plan, self.data, self.seed = models.plan, models.data, models.seed
+        self.victims = Victims(models)
         self.image_hash = reproducibility.array_hash(self.data.test.images, self.data.test.labels)
 
     # -- what a row says of an attack -----------------------------------------------------------
@@ -160,14 +156,18 @@ class AttackedSets:
         if scenario.aimed:
             margin = self.margin(scenario)
             return {
-                "members": self._aimed_recipes(scenario),
+                "members": self.victims.aimed_recipes(
+                    scenario.through or "", scenario.aimed, scenario.targets
+                ),
                 "aimed": scenario.aimed,
                 "num_draws_attacked": scenario.num_draws,
                 "attacked_through": limit,
                 **({"confidence": margin} if margin else {}),
             }
         if scenario.threat == ThreatModel.FRAMEWORK:
-            members = self._member_recipes(scenario)
+            key = scenario.through or ""
+            deployed = self.victims.deployed(key, scenario.targets)
+            members = self.victims.member_recipes(key, deployed)
             return {"members": members, **({"attacked_through": limit} if limit else {})}
         if scenario.threat == ThreatModel.MIXED:
             transferred = [models.target_recipe(name) for name in self.plan.transferred]
@@ -247,14 +247,19 @@ class AttackedSets:
         target = " and ".join(scenario.targets)
         known: dict[str, Any] = {}
         if scenario.aimed:
-            victim = self._aimed(scenario.through or "", scenario.aimed, target, scenario.num_draws)
+            key, draws = scenario.through or "", scenario.num_draws
+            # A vote asks no target, whichever are attacked with it.
+            asked = "" if scenario.aimed == "vote" else target
+            victim = self.victims.aimed(key, scenario.aimed, asked, draws)
             where = f"{target} through {scenario.through}, aimed at the {scenario.aimed}"
             known = {"aimed": scenario.aimed, "num_draws": scenario.num_draws}
         elif scenario.threat == ThreatModel.TRANSFER:
             victim, where = self.models.substitute(target), f"a substitute of {target}"
         elif scenario.threat == ThreatModel.ADAPTIVE:
             surrogate = self._surrogate(scenario)
-            victim = self.end_to_end(scenario.through, target, surrogate, scenario.num_draws)
+            victim = self.victims.end_to_end(
+                scenario.through, target, surrogate, scenario.num_draws
+            )
             where = f"{target} through {scenario.through or 'nothing'}"
             known = {"surrogate": dict(surrogate), "num_draws": scenario.num_draws}
         else:
@@ -284,15 +289,16 @@ class AttackedSets:
         **Reference**: dissertation, 3.4.4. A purifier without a pool is attacked with the
         classifier that it is deployed with.
         """
-        key, target = scenario.through or "", self._deployed(scenario)
-        behind = self._behind(key, target)
+        key = scenario.through or ""
+        target = self.victims.deployed(key, scenario.targets)
+        behind = self.victims.behind(key, target)
         model = self.models.purifier(key)
         recipe = {"members": [reproducibility.weights_hash(m) for m in (model, *behind)]}
 
         def craft(
             attack: Attack, epsilons: Epsilons, options: dict[str, Any]
         ) -> tuple[Crafted, Masks]:
-            members = self._members(key, target)
+            members = self.victims.members(key, target)
             sets, _, unattacked = attack_random_member(
                 attack, members, test.images, test.labels, epsilons, **options
             )
@@ -394,107 +400,11 @@ class AttackedSets:
         holding = [budgets for budgets in self.profile.budgets.values() if epsilon in budgets]
         return max(holding, key=len, default=(epsilon,))
 
-    # -- what is attacked -----------------------------------------------------------------------
-    # Each is built once for a run: the same networks in a second model would be traced anew.
-
-    @functools.cache  # noqa: B019
-    def end_to_end(
-        self,
-        purifier: str | None,
-        target: str,
-        surrogate: tuple[tuple[str, Any], ...] = (),
-        num_draws: int = 1,
-    ) -> keras.Model:
-        """A target behind a purifier as one model, for an attacker who knows both.
-
-        Args:
-            purifier: Its key in the plan; ``None`` gives the target alone.
-            target: Its name.
-            surrogate: Arguments of the purifier's ``attack_surrogate``, as sorted items.
-            num_draws: Draws of the purifier that each gradient averages over.
-
-        Returns:
-            Images to logits.
-        """
-        classifier = self.models.target(target)
-        if purifier is None:
-            return classifier
-        attacked = self.models.purifier(purifier).attack_surrogate(**dict(surrogate))
-        return DefendedClassifier(
-            attacked,
-            [classifier],
-            identity_gradient=not attacked.differentiable,
-            num_draws=num_draws,
-        )
-
-    @functools.lru_cache(maxsize=2)  # noqa: B019
-    def _aimed(self, purifier: str, aimed: str, target: str, num_draws: int) -> DefendedClassifier:
-        """A purifier and what stands behind it for one decider, as one model.
-
-        A vote has no gradient, and neither has the update: the mean of the probabilities of all
-        who are asked stands in for them.
-        """
-        models, model = self.models, self.models.purifier(purifier)
-        behind = {
-            "target": lambda: [models.target(target)],
-            "retrained": lambda: [models.retrained(purifier, target)],
-            "vote": lambda: models.voters(purifier),
-            "vote_bayes": lambda: [*models.voters(purifier), models.target(target)],
-        }[aimed]()
-        return DefendedClassifier(
-            model,
-            behind,
-            rule="mean",
-            identity_gradient=not model.differentiable,
-            num_draws=num_draws if model.is_stochastic else 1,
-        )
-
-    def _aimed_recipes(self, scenario: Scenario) -> list[dict[str, Any]]:
-        """The recipes of what ``_aimed`` holds."""
-        models, key = self.models, scenario.through or ""
-        if scenario.aimed == "vote":
-            return models.pool_recipes(key)
-        (target,) = scenario.targets
-        if scenario.aimed == "retrained":
-            return [models.retrained_recipe(key, target)]
-        pool = models.pool_recipes(key) if scenario.aimed == "vote_bayes" else []
-        return [models.purifier_recipe(key), *pool, models.target_recipe(target)]
-
     def _surrogate(self, scenario: Scenario) -> tuple[tuple[str, Any], ...]:
         if scenario.surrogate is None:
             return ()
         temperature = self.plan.soft_min_temperature if SURROGATES[scenario.surrogate] else None
         return (("soft_min_temperature", temperature),)
-
-    def _deployed(self, scenario: Scenario) -> str | None:
-        """The target that a purifier without a pool is deployed with; ``None`` for a pool."""
-        pooled = get_purifier(self.plan.purifier(scenario.through or "").name).pooled
-        return None if pooled else scenario.targets[0]
-
-    def _member_recipes(self, scenario: Scenario) -> list[dict[str, Any]]:
-        """The recipes of what is attacked: the purifier and the classifiers behind it."""
-        models, key, target = self.models, scenario.through or "", self._deployed(scenario)
-        if target is None:
-            return models.pool_recipes(key)
-        if get_purifier(self.plan.purifier(key).name).retrains_classifier:
-            return [models.retrained_recipe(key, target)]
-        return [models.purifier_recipe(key), models.target_recipe(target)]
-
-    def _behind(self, purifier: str, target: str | None) -> list[keras.Model]:
-        """The classifiers behind a purifier: the pool, or the one it is deployed with."""
-        if target is None:
-            return self.models.voters(purifier)
-        if get_purifier(self.plan.purifiers[purifier].name).retrains_classifier:
-            return [self.models.retrained(purifier, target)]
-        return [self.models.target(target)]
-
-    @functools.cache  # noqa: B019
-    def _members(self, purifier: str, target: str | None) -> list[DefendedClassifier]:
-        model = self.models.purifier(purifier)
-        return [
-            DefendedClassifier(model, [classifier], identity_gradient=not model.differentiable)
-            for classifier in self._behind(purifier, target)
-        ]
 
 
 def _member(what: str, epsilon: float | None) -> str:
