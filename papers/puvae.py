@@ -49,11 +49,12 @@ from results.exhibit import (
     Probe,
     Scatter,
     alternatives,
+    matches,
 )
 from results.judges import ABOVE, BELOW, Best, Everywhere, Ratio, Relation
-from results.markdown import NOTHING, markdown_table, percent, seconds
+from results.markdown import NOTHING, bare_percent, markdown_table, percent, seconds
 from results.printed import printed_rows, printed_values, table_value, text_value, text_words
-from results.sheet import Point, Sheet, SheetLine
+from results.sheet import Point, Sheet, SheetLine, point
 
 TITLE = "PuVAE"
 SUMMARY = (
@@ -133,6 +134,32 @@ _MAGNET_NOTE = (
 )
 
 
+#: What stands beside the accuracies of Tables 3 to 5, each of its own metric.
+_SHARES = {
+    "attack reached its goal": {"metric": "attack_success", "defense": "none"},
+    "on adversarial training": {"metric": "attack_success", "defense": "adversarial_training"},
+    "MagNet, whole, refused": {"metric": "refused", "defense": "magnet"},
+    "PuVAE, y* is the true class": {"metric": "chosen_class", "defense": "puvae"},
+}
+_SHARE_METRICS = tuple(dict.fromkeys(where["metric"] for where in _SHARES.values()))
+
+
+def _beside(sheet: Sheet) -> str:
+    """A table of what is no accuracy, at the lines of which something was measured."""
+    found = [row for row in sheet.rows if row.metric in _SHARE_METRICS]
+    shown = {
+        label: where for label, where in _SHARES.items() if any(matches(r, where) for r in found)
+    }
+    body = []
+    for panel, attack in itertools.product(sheet.exhibit.panels, ATTACKS.values()):
+        own = [row for row in found if matches(row, panel.where) and matches(row, attack.where)]
+        if own:
+            behind = [[row for row in own if matches(row, where)] for where in shown.values()]
+            label = f"{panel.label}, {attack.label.format(epsilon=own[0].epsilon)}"
+            body.append([label, *(bare_percent(point(rows)) for rows in behind)])
+    return markdown_table(["share of images (%)", *shown], body).rstrip("\n") if body else ""
+
+
 def _defense_table(
     id: str, title: str, dataset: str, attacks: Sequence[str], note: str, **declared: Any
 ) -> Exhibit:
@@ -144,9 +171,9 @@ def _defense_table(
         corner="accuracy (%)",
         panels=[Line(lines.TARGETS[name], {"target": name}) for name in TARGETS],
         lines=[ATTACKS[name] for name in attacks],
-        columns=DEFENSES,
+        columns=[column.under(metric="accuracy") for column in DEFENSES],
         draw=Bars(),
-        notes=[lambda sheet: f"{_MAGNET_NOTE} {note} {lines.BOUNDLESS}"],
+        notes=[lambda sheet: f"{_MAGNET_NOTE} {note} {lines.BOUNDLESS}", _beside],
         **declared,
     )
 
@@ -189,10 +216,12 @@ def _white_box(table_id: str, dataset: str) -> Exhibit:
         measures=(
             _grid("oblivious", ("none", *TARGETED), _COMPARED, deciders=_DECIDERS),
             _grid("adaptive", TARGETED, ("adversarial_training",)),
+            Probe("attack_success", {"targets": TARGETS, "attacks": TARGETED}),
         ),
         where=[
             {**attacked, "threat_model": ("none", "oblivious")},
             {**attacked, "threat_model": "adaptive", "defense": "adversarial_training"},
+            {"metric": _SHARE_METRICS, "target": TARGETS},
         ],
         printed=functools.partial(_printed_white_box, table_id),
         bracketed=True,

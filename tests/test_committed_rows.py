@@ -43,7 +43,8 @@ def test_every_committed_row_is_planned_under_the_same_configuration(dataset, tm
     planned = {row.place: row.config_hash for row in study.planned}
     stored = {row.place: row.config_hash for row in study.rows.read(dataset, seed=0)}
     assert len(stored) > 100
-    assert planned == stored
+    # What was added since may wait to be measured; what is there keeps its place and its hash.
+    assert stored.items() <= planned.items()
     assert not list(tmp_path.iterdir()), "a dry run makes nothing"
 
 

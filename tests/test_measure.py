@@ -10,6 +10,7 @@ import pytest
 
 from experiments import measure as measuring
 from experiments.attacked_sets import UNBOUNDED, Scenario
+from experiments.config import ADVERSARIAL
 from experiments.measure import Study, measure
 from experiments.outcomes import Outcome, worst
 from experiments.runs import draw
@@ -102,7 +103,7 @@ def test_an_attacked_set_is_made_once_for_every_defense(dissertation):
 
 def test_the_outcomes_behind_the_rows_have_their_counts(dissertation, puvae):
     for _, study, _ in (dissertation, puvae):
-        for row in study.rows.read("digits"):
+        for row in rows_where(study, {"metric": "accuracy"}):
             outcome = study.outcomes.get(row)
             assert outcome.counts == (row.correct, row.total), row
             assert outcome.correct.shape[1] == row.distinct_images
@@ -149,9 +150,8 @@ def test_every_defense_meets_every_attack_before_both_targets(puvae):
     _, study, _ = puvae
     for attack in ("targeted_fgsm", "targeted_bim", "targeted_carlini_wagner"):
         for target in ("puvae_a", "puvae_b"):
-            rows = rows_where(
-                study, {"attack": attack, "target": target, "threat_model": "oblivious"}
-            )
+            attacked = {"attack": attack, "target": target, "threat_model": "oblivious"}
+            rows = rows_where(study, {**attacked, "metric": "accuracy"})
             assert sorted(row.defense for row in rows) == [
                 "adversarial_training",
                 "defense_gan",
@@ -182,7 +182,7 @@ def test_the_worst_of_several_attacks_is_worst_image_by_image(puvae):
 def test_an_adversarially_trained_classifier_is_attacked_itself(puvae):
     _, study, _ = puvae
     adaptive = {"threat_model": "adaptive", "defense": "adversarial_training"}
-    rows = rows_where(study, adaptive)
+    rows = rows_where(study, {**adaptive, "metric": "accuracy"})
     assert {row.settings["target"] for row in rows} == {"puvae_a", "puvae_b"}
     assert len(rows) == 2 * 3 and not any("eot" in row.settings for row in rows)
 
@@ -431,3 +431,23 @@ def test_bits_stay_with_the_row_that_stays(dissertation, tmp_path):
     assert [row.correct for row in stored] == [8, 0]
     bits = [fresh.outcomes.get(row).counts for row in stored]
     assert bits == [(8, 8), (0, 8)]
+
+
+def test_an_attack_without_a_budget_says_how_often_it_reached_its_goal(puvae):
+    _, study, _ = puvae
+    rows = rows_where(study, {"metric": "attack_success"})
+    assert {row.attack for row in rows} == {"targeted_carlini_wagner"}
+    found = {(row.defense, row.settings["target"]): row for row in rows}
+    assert {(name, row.threat_model) for (name, _), row in found.items()} == {
+        ("none", "oblivious"),
+        ("adversarial_training", "adaptive"),
+    }
+    for (defense, target), row in found.items():
+        name = target if defense == "none" else f"{target}{ADVERSARIAL}"
+        scenario = Scenario(
+            threat=row.threat_model, attack=row.attack, epsilon=UNBOUNDED, targets=(name,)
+        )
+        images = study.sets.images(scenario)
+        said = study.models.target(name).predict(images, verbose=0).argmax(axis=1)
+        assert row.value == np.mean(said == study.sets.goal_labels)
+        assert row.value > 0.5

@@ -249,6 +249,32 @@ def test_printed_values_stand_beside_what_the_paper_measures():
     assert "counts as handled if attacked, else as an error. Attacked itself: on images" in notes
 
 
+def test_shares_stand_in_a_table_of_their_own():
+    cw = {"attack": "targeted_carlini_wagner", "epsilon": 1.0, "norm": "l2"}
+    alone = {"decider": "none", "dataset": "mnist", "settings": {"target": "puvae_a"}}
+    rows = [
+        puvae_row(0.02, "none", **cw),
+        number(0.97, metric="attack_success", defense="none", **cw, **alone),
+        number(
+            0.5,
+            metric="attack_success",
+            defense="adversarial_training",
+            threat_model="adaptive",
+            **cw,
+            **alone,
+        ),
+    ]
+    text = sheet_table(sheet("004.T3", rows, "mnist"))
+    assert [line[:2] for line in cells(text)][1] == [
+        "A (PuVAE), targeted Carlini–Wagner, no budget",
+        "2.0 ± 0.9 (0.43)",
+    ]
+    assert cells(text.split("\n\n")[-1]) == [
+        ["share of images (%)", "attack reached its goal", "on adversarial training"],
+        ["A (PuVAE), targeted Carlini–Wagner, no budget", "97.0", "50.0"],
+    ]
+
+
 def knowledge_rows(adaptive_images: int) -> list[Row]:
     second = {"target": "puvae_b"}
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from experiments.measure import Study
-from experiments.probes import distances, features, pictures, timing, voting
+from experiments.probes import distances, features, pictures, success, timing, voting
 from results.exhibit import Probe
 from validation import check_choice
 
@@ -16,6 +16,7 @@ PROBES: dict[str, Callable[..., None]] = {
     "features": features.features,
     "index_changes": features.index_changes,
     "voting": voting.voting,
+    "attack_success": success.attack_success,
     "example_images": pictures.example_images,
     "projections": pictures.projections,
     "loss_weights": pictures.loss_weights,
