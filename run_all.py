@@ -5,6 +5,7 @@
     python run_all.py --only 003.F3.6 003.T4     some figures or tables, ids or prefixes
     python run_all.py --list                     what there is, and what is not implemented yet
     python run_all.py --profile full --dry-run   what it would do, and about how long it takes
+    KERAS_BACKEND=jax python run_all.py          the same on JAX
 
 A run stopped at any moment continues where it was when the same command is given again.
 """
@@ -12,13 +13,14 @@ A run stopped at any moment continues where it was when the same command is give
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
-from validation import check_integer, check_number
+from validation import check_choice, check_integer, check_number
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -27,6 +29,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 ROOT = Path(__file__).resolve().parent
+BACKENDS = {"tensorflow": "requirements.txt", "jax": "requirements-jax.txt"}
+"""What ``KERAS_BACKEND`` may name, and what brings it."""
 STOPPED = 3
 """The exit status of a call that its time limit ended."""
 KEPT = "What was measured before is kept, and the same command continues from there."
@@ -94,7 +98,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--dataset", nargs="+", default=[], metavar="NAME", help="data sets of the profile"
     )
     parser.add_argument(
-        "--data-dir", type=Path, help="TensorFlow Datasets directory (else TFDS_DATA_DIR)"
+        "--data-dir",
+        type=Path,
+        help="folder of <name>.npz or of TensorFlow Datasets (else TFDS_DATA_DIR)",
     )
     parser.add_argument("--seed", type=_seed, default=0, help="seed of everything (default 0)")
     parser.add_argument(
@@ -211,6 +217,15 @@ def main(arguments: list[str] | None = None) -> int:
         raise
 
 
+def _check_backend() -> None:
+    backend = check_choice("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
+    if importlib.util.find_spec(backend) is None:
+        raise ValueError(
+            f"Expected the package {backend}, which KERAS_BACKEND names, received none. Install "
+            f"{BACKENDS[backend]}, or set KERAS_BACKEND to the backend that is installed."
+        )
+
+
 def _carry_out(options: argparse.Namespace, arguments: list[str]) -> int:
     # Imported here so that --help and a mistyped option answer at once.
     from experiments import presets, runs
@@ -241,13 +256,21 @@ def _carry_out(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.figures_only:
         runs.redraw(run)
         return 0
+    _check_backend()
+    if file := options.pack or options.unpack:
+        from experiments import packing
+
+        runs.check_folders(run)
+        done = packing.pack(run, file) if options.pack else packing.unpack(run, file)
+        print(f"{'Packed' if options.pack else 'Taken over'}: {done}.")
+        return 0
     if options.dry_run:
         from experiments import planning
 
         print(planning.describe(run))
         return 0
     runs.check_folders(run)
-    # TensorFlow is imported from here on.
+    # The backend is imported from here on.
     from experiments.memory import keep_freed_memory
 
     keep_freed_memory()

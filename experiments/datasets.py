@@ -266,6 +266,12 @@ class Batches(keras.utils.PyDataset):
             available["adversarial"] = np.stack([self.attacked[c][i] for c, i in pairs])
         return ({key: available[key] for key in self.keys},)
 
+    @property
+    def order(self) -> np.ndarray:
+        """The images of this epoch's batches, one after the other: numbers below their count,
+        to which that of the images is added for each attacked copy before theirs."""
+        return self._order
+
     def on_epoch_begin(self) -> None:
         """Notes that Keras trains from here on; before that it takes batches only to build."""
         self._trains = True
@@ -288,8 +294,8 @@ class Batches(keras.utils.PyDataset):
         self._order = np.random.default_rng([self.seed, self.epoch]).permutation(length)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes data sets as ``.npz`` files, as the command line asks; returns the exit status."""
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line of ``python -m experiments.datasets``."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.datasets",
         description="Data sets for machines without TensorFlow.",
@@ -304,7 +310,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--data-dir", type=Path, help="TensorFlow Datasets directory (else TFDS_DATA_DIR)"
     )
     export.add_argument("--to", type=Path, help="folder to write to (else that of the data)")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes data sets as ``.npz`` files, as the command line asks; returns the exit status."""
+    options = parse_arguments(arguments)
     try:
         for name in options.names:
             path, arrays = export_arrays(name, options.data_dir, options.to)

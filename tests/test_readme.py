@@ -16,7 +16,7 @@ import pytest
 
 import run_all
 from attacks.threat_models import ThreatModel
-from experiments import presets, runs
+from experiments import datasets, presets, runs
 from experiments.measure import NOT_ATTACKED
 from papers import catalog, pages
 from results.claims import judge_claims
@@ -111,6 +111,8 @@ def test_commands_of_a_page_are_accepted(path):
         program, _, arguments = command.partition("python ")[2].partition(" ")
         if program == "run_all.py":
             run_all.parse_arguments(shlex.split(arguments))
+        elif arguments.startswith("experiments.datasets "):
+            datasets.parse_arguments(shlex.split(arguments)[1:])
         elif program:
             assert (program, arguments) in {("-m", "papers.pages"), ("-m", "pytest")}
 
