@@ -142,6 +142,38 @@ def later_profile() -> Profile:
     return dataclasses.replace(profile, plans={"digits": later}, num_draws=1)
 
 
+def fair_profile() -> Profile:
+    """Every decider is attacked itself: a pool, one that votes as a whole, and MagNet compared."""
+    profile = tiny_profile()
+    plan = profile.plans["digits"]
+    brief = {"training": BRIEF, "width": 0.1}
+    noisy = shared.cyclegan_purifiers(BRIEF, width=0.1, ablations=False, noisy=True)
+    fair = dataclasses.replace(
+        plan,
+        classifiers={name: ClassifierConfig(architecture=name, **brief) for name in "AB"},
+        purifiers={
+            "sfl_vae": dataclasses.replace(plan.purifiers["sfl_vae"], training=BRIEF),
+            "defense_cyclegan_noisy": noisy["defense_cyclegan_noisy"],
+            "magnet": PurifierConfig(name="magnet", training=BRIEF),
+        },
+        retrained=("A",),
+        voters=tuple(ClassifierConfig(architecture=name, **brief) for name in "CA"),
+        decision=DecisionConfig(num_drawn=1),
+        drawn={"defense_cyclegan_noisy": 2},
+        attacked_through={"sfl_vae": 20},
+        compared=("magnet",),
+        framework_draws=2,
+        framework_confidence=2.0,
+    )
+    native = dataclasses.replace(profile.attacks["carlini_wagner"], bounded=False)
+    return dataclasses.replace(
+        profile,
+        plans={"digits": fair},
+        attacks={**profile.attacks, "carlini_wagner_native": native},
+        fair=True,
+    )
+
+
 def codes_profile() -> Profile:
     """As `later_profile`, with VQUNet and its ablations."""
     profile = later_profile()
