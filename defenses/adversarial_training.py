@@ -9,8 +9,10 @@ import numpy as np
 from keras import ops
 
 from defenses.image_model import ImageModel
-from defenses.phases import Losses, step_objective
+from defenses.phases import Batch, Losses, Phase, step_objective
+from defenses.stateless import lend_stateless_steps
 from defenses.training_data import BatchCheck, CheckedTraining
+from defenses.wasserstein_losses import input_gradient
 from models.layers import check_classifier
 from validation import check_number
 
@@ -20,7 +22,8 @@ __all__ = ["FGSMAdversarialTraining", "fgsm_images"]
 def fgsm_images(classifier: keras.Model, images: Any, labels: Any, epsilon: float) -> Any:
     """One gradient sign step against a classifier in inference mode, for use inside a graph.
 
-    The same function of CleverHans that ``attacks.get_attack("fgsm")`` calls, on tensors.
+    On TensorFlow the same function of CleverHans that ``attacks.get_attack("fgsm")`` calls, on
+    tensors; on JAX the same step in Keras's operations.
 
     Args:
         classifier: Images to logits.
@@ -31,6 +34,15 @@ def fgsm_images(classifier: keras.Model, images: Any, labels: Any, epsilon: floa
     Returns:
         Tensor of the shape of ``images``, in [0, 1]; no gradient flows through it.
     """
+    if keras.backend.backend() == "jax":
+
+        def entropies(x: Any) -> Any:
+            logits = classifier(x, training=False)
+            return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+        signs = ops.sign(input_gradient(entropies, images))
+        return ops.stop_gradient(ops.clip(images + epsilon * signs, 0.0, 1.0))
+
     from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
     from attacks.attacked_model import attacked_model
@@ -149,6 +161,7 @@ class FGSMAdversarialTraining(ImageModel, CheckedTraining):
         )
         if not self.optimizer.built:
             self.optimizer.build(self.classifier.trainable_variables)
+        lend_stateless_steps(self)
 
     def mixed_losses(
         self, images: Any, adversarial_images: Any, labels: Any, training: bool = True
@@ -183,6 +196,25 @@ class FGSMAdversarialTraining(ImageModel, CheckedTraining):
             "adversarial_accuracy": adversarial_accuracy,
         }
 
+    def step_losses(self, batch: Batch, training: bool = True) -> Losses:
+        """The loss of eq. 4 for one batch, whose adversarial images are made here.
+
+        Args:
+            batch: ``"images"`` in [0, 1] and ``"labels"``, integers ``(batch,)``.
+            training: As of ``mixed_losses``.
+
+        Returns:
+            As ``mixed_losses``.
+        """
+        images, labels = batch["images"], batch["labels"]
+        adversarial_images = fgsm_images(self.classifier, images, labels, self.epsilon)
+        return self.mixed_losses(images, adversarial_images, labels, training=training)
+
+    def phases(self) -> list[Phase]:
+        """One phase: one update of the classifier."""
+        variables = self.classifier.trainable_variables
+        return [Phase("classifier", self.step_losses, variables, self.optimizer)]
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of the classifier (PuVAE, eq. 4).
 
@@ -199,7 +231,8 @@ class FGSMAdversarialTraining(ImageModel, CheckedTraining):
         """
         import tensorflow as tf
 
-        images, labels = self._read_pair(data)
+        batch = self.read_batch(data)
+        images, labels = batch["images"], batch["labels"]
         adversarial_images = fgsm_images(self.classifier, images, labels, self.epsilon)
         with tf.GradientTape() as tape:
             losses = self.mixed_losses(images, adversarial_images, labels, training=True)
@@ -207,25 +240,32 @@ class FGSMAdversarialTraining(ImageModel, CheckedTraining):
         variables = self.classifier.trainable_variables
         gradients = tape.gradient(objective, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._track(losses, images)
+        self.track(losses, batch, "classifier")
+        return self.tracked_losses()
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Losses and accuracies in inference mode, on clean and adversarial images."""
-        images, labels = self._read_pair(data)
-        adversarial_images = fgsm_images(self.classifier, images, labels, self.epsilon)
-        return self._track(
-            self.mixed_losses(images, adversarial_images, labels, training=False), images
-        )
+        batch = self.read_batch(data)
+        self.track(self.step_losses(batch, training=False), batch, "classifier")
+        return self.tracked_losses()
 
-    def _read_pair(self, data: Any) -> tuple[Any, Any]:
-        """Images and labels as tensors, or a ValueError if the batch is no pair of them."""
-        images, labels = self.batch_check().tensors(data).values()
-        return ops.convert_to_tensor(images), ops.convert_to_tensor(labels)
+    def read_batch(self, data: Any) -> Batch:
+        """Images and labels as tensors by name, checked as far as a graph shows them.
 
-    def _track(self, losses: Losses, images: Any) -> dict[str, Any]:
+        Raises:
+            ValueError: If the batch is no pair of them.
+        """
+        batch = self.batch_check().tensors(data)
+        return {name: ops.convert_to_tensor(values) for name, values in batch.items()}
+
+    def track(self, losses: Losses, batch: Batch, phase_name: str) -> None:
         """Adds batch means to the epoch means, weighted by the size of the batch."""
+        del phase_name
         for name, value in losses.items():
-            self._trackers[name].update_state(value, sample_weight=ops.shape(images)[0])
+            self._trackers[name].update_state(value, sample_weight=ops.shape(batch["images"])[0])
+
+    def tracked_losses(self) -> dict[str, Any]:
+        """The epoch means so far, by name."""
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
     @property

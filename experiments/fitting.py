@@ -22,6 +22,7 @@ from defenses.purifier import Purifier
 from experiments import devices, time_limit
 from experiments.config import TrainingConfig
 from experiments.datasets import Batches
+from experiments.device_training import DeviceTraining, steps_of_an_epoch
 from results.files import UNREADABLE_ARRAYS, write_atomically
 from validation import check_integer, check_number
 
@@ -103,6 +104,18 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> keras.opti
     )
 
 
+def steps_per_epoch(batches: Batches) -> int:
+    """How many steps ``fit`` takes in an epoch.
+
+    On JAX every batch is full (see ``experiments.device_training``); on TensorFlow the last one may
+    be smaller.
+
+    Args:
+        batches: The training data.
+    """
+    return steps_of_an_epoch(batches) if keras.backend.backend() == "jax" else len(batches)
+
+
 def fit(
     model: keras.Model,
     batches: Batches,
@@ -130,10 +143,13 @@ def fit(
     done = _restore(checkpoint, variables)
     batches.start_at(done)
     logs: dict[str, float] = {}
-    with progress_bar(epochs * len(batches), label, "step") as bar:
-        bar.update(done * len(batches))
+    steps = steps_per_epoch(batches)
+    with progress_bar(epochs * steps, label, "step") as bar:
+        bar.update(done * steps)
         recorder = _EpochRecorder(checkpoint, variables, bar, logs)
-        if done < epochs:
+        if done < epochs and keras.backend.backend() == "jax":
+            _fit_on_device(model, batches, done, epochs, recorder)
+        elif done < epochs:
             devices.prepare(model)
             model.fit(
                 devices.dealt(batches, model),
@@ -144,6 +160,18 @@ def fit(
                 callbacks=[recorder],
             )
     return logs
+
+
+def _fit_on_device(
+    model: keras.Model, batches: Batches, done: int, epochs: int, recorder: _EpochRecorder
+) -> None:
+    training = DeviceTraining(model, batches)
+    recorder.set_params({"epochs": epochs, "steps": training.steps})
+    for epoch in range(done, epochs):
+        recorder.on_epoch_begin(epoch)
+        logs = training.epoch()
+        recorder.bar.update(training.steps)
+        recorder.on_epoch_end(epoch, logs)
 
 
 class _EpochRecorder(keras.callbacks.Callback):

@@ -89,7 +89,7 @@ class TrainedModels(Recipes):
                 keys=purifier.batch_keys,
                 attacked=attacked,
             )
-            steps = len(batches)
+            steps = fitting.steps_per_epoch(batches)
             purifier.compile(
                 **{
                     n: fitting.make_optimizer(config.training, steps)
@@ -223,7 +223,7 @@ class TrainedModels(Recipes):
             reproducibility.set_seeds(seed)
             model = self._built(config, seed)
             batches = Batches(chosen.images, chosen.labels, training, seed=seed)
-            optimizer = fitting.make_optimizer(training, len(batches))
+            optimizer = fitting.make_optimizer(training, fitting.steps_per_epoch(batches))
             if config.adversarial_epsilon is None:
                 trained = model
                 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
