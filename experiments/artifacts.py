@@ -127,6 +127,48 @@ class ArtifactStore:
         self._verify(folder)
         shutil.copyfile(folder / MODEL, path)
 
+    def models(self) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
+        """Every stored model that is whole: its kind, its file, and its manifest.
+
+        A damaged one is left out with a warning; the run that needs it makes it again.
+        """
+        for path in sorted(self.root.glob(f"*/[!.]*/{MODEL}")):
+            try:
+                yield path.parent.parent.name, path, self._verify(path.parent)
+            except DamagedArtifactError as error:
+                logger.warning("Left out: %s", error)
+
+    def take(
+        self,
+        kind: str,
+        recipe: Mapping[str, Any],
+        environment: Mapping[str, str],
+        path: Path,
+    ) -> bool:
+        """Stores a model that was made elsewhere, unless it is there.
+
+        Args:
+            kind: As of ``model``, and so is ``recipe``.
+            recipe: What it was made from.
+            environment: What it was made with.
+            path: Its ``.keras`` file, which is copied.
+
+        Returns:
+            Whether it was not there yet.
+        """
+        folder = self.folder(check_file_name("a kind of models", kind), recipe)
+        with _locked(folder):
+            if folder.exists():
+                try:
+                    self._verify(folder)
+                    return False
+                except DamagedArtifactError as error:
+                    self._set_aside(folder, error)
+            self._write(
+                folder, recipe, lambda made: shutil.copyfile(path, made / MODEL), environment
+            )
+        return True
+
     def _get_or_make(
         self,
         kind: str,
@@ -150,7 +192,11 @@ class ArtifactStore:
             return load(folder)
 
     def _write(
-        self, folder: Path, recipe: Mapping[str, Any], save: Callable[[Path], object]
+        self,
+        folder: Path,
+        recipe: Mapping[str, Any],
+        save: Callable[[Path], object],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         with naming(folder):
             temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
@@ -159,17 +205,19 @@ class ArtifactStore:
                 manifest = {
                     "recipe": plain(recipe),
                     "files": {path.name: file_hash(path) for path in sorted(temporary.iterdir())},
-                    "environment": environment_record(),
+                    "environment": environment or environment_record(),
                 }
                 (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
                 os.replace(temporary, folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
 
-    def _verify(self, folder: Path) -> None:
+    def _verify(self, folder: Path) -> dict[str, Any]:
+        """The manifest of an artifact whose files are what they were."""
         manifest = folder / MANIFEST
         try:
-            files = json.loads(manifest.read_text())["files"]
+            content = json.loads(manifest.read_text())
+            files = content["files"]
             expected = {check_file_name("a file", name): files[name] for name in files}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedArtifactError(f"{manifest} is unreadable: {error}") from error
@@ -179,6 +227,7 @@ class ArtifactStore:
             path = folder / name
             if not path.is_file() or file_hash(path) != sha256:
                 raise DamagedArtifactError(f"{path} is missing or differs from its checksum.")
+        return content
 
     def _set_aside(self, folder: Path, error: Exception) -> None:
         damaged = self.root / "damaged"
