@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from defenses.losses import MOST_NOISE, binary_cross_entropy_loss, check_weights
+from defenses.magnet import COLOUR_NOISE, GREY_NOISE
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.purifier import Purifier, check_functional
 from defenses.puvae_losses import (
@@ -37,6 +38,7 @@ class _Untracked:
 
 
 @register("puvae")
+@register("puvae_noisy", input_noise=None)
 @keras.saving.register_keras_serializable(package="cleanroom")
 class PuVAE(Purifier):
     """Purifies by reconstructing an image under each class and keeping the nearest result.
@@ -53,6 +55,9 @@ class PuVAE(Purifier):
     ``kl_reduction``); all are averaged over the batch. The σ_ε of eq. 13, there a variance by
     notation and a deviation by name, is a standard deviation. For where the label enters see
     ``models.conditional_vae``. The optimizer is not printed; the default is Adam with rate 0.001.
+    ``puvae_noisy`` is not in the paper: its encoder learns from images whose pixels were moved up
+    or down at random, as MagNet's autoencoder learns from noisy ones; the loss compares with the
+    image without noise.
 
     Args:
         encoder: ``[images, labels]`` to ``[z_mean, z_deviation]``, from ``puvae_encoder``.
@@ -72,7 +77,9 @@ class PuVAE(Purifier):
         soft_min_temperature: ``None`` takes the nearest candidate. A positive temperature T mixes
             candidates by softmax(-distance / T), so that the choice has a gradient too: for
             attacks, on a second purifier with the same networks. Fixed too.
-        seed: Seed of the latent noise.
+        input_noise: How far each pixel of the encoder's input is moved in training, up or down at
+            random and clipped to [0, 1]; 0, as published, moves none. Purification moves none.
+        seed: Seed of the latent noise, and of that on the encoder's input.
         **kwargs: Name and dtype, as of any model.
 
     Raises:
@@ -108,6 +115,7 @@ class PuVAE(Purifier):
         cross_entropy_weight: float = PUBLISHED_WEIGHTS[2],
         noise_scale: float = 0.1,
         soft_min_temperature: float | None = None,
+        input_noise: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -122,6 +130,7 @@ class PuVAE(Purifier):
         check_number("noise_scale", noise_scale, at_least=0, at_most=MOST_NOISE, such_as=0.1)
         if soft_min_temperature is not None:
             check_number("soft_min_temperature", soft_min_temperature, above=0, such_as=0.01)
+        check_number("input_noise", input_noise, at_least=0, at_most=1, such_as=GREY_NOISE)
         check_integer("seed", seed, at_most=MOST_SEED, such_as=0)
         check_reduction(kl_reduction)
         self.encoder = encoder
@@ -133,8 +142,13 @@ class PuVAE(Purifier):
         self.cross_entropy_weight = float(cross_entropy_weight)
         self.noise_scale = float(noise_scale)
         self.soft_min_temperature = soft_min_temperature
+        self.input_noise = float(input_noise)
         self.seed = int(seed)
         self.sampling = Sampling(seed=self.seed, name="sampling")
+        # Only where it is used: a file of a model without it has no state for it.
+        self.signs = None
+        if self.input_noise > 0:
+            self.signs = keras.random.SeedGenerator(LayerSeeds(self.seed, "puvae_signs").next())
         self.finish_building()
 
     @classmethod
@@ -147,6 +161,7 @@ class PuVAE(Purifier):
         seed: int = 0,
         latent_dim: int = 32,
         decoder_width: float | None = None,
+        input_noise: float | None = 0.0,
         **arguments: Any,
     ) -> Self:
         """Builds the networks of Table 2 and the purifier on them; see the base class.
@@ -159,6 +174,8 @@ class PuVAE(Purifier):
             latent_dim: Latent size.
             decoder_width: The decoder's own factor; ``None`` is ``width``. At full size the
                 decoder has a two-hundredth of the encoder's weights.
+            input_noise: As of the constructor; ``None`` is the size of MagNet's noise for so many
+                channels, 0.1 for one and 0.025 for three.
             **arguments: Passed on to the constructor, such as ``source_classifier``.
         """
         widths = (width, width if decoder_width is None else decoder_width)
@@ -166,7 +183,10 @@ class PuVAE(Purifier):
             build(input_shape, num_classes, latent_dim=latent_dim, width=own, seed=seed)
             for build, own in zip((puvae_encoder, puvae_decoder), widths, strict=True)
         )
-        return cls(encoder, decoder, seed=LayerSeeds(seed, "puvae_latent").next(), **arguments)
+        if input_noise is None:
+            input_noise = GREY_NOISE if input_shape[-1] == 1 else COLOUR_NOISE
+        latent_seed = LayerSeeds(seed, "puvae_latent").next()
+        return cls(encoder, decoder, input_noise=input_noise, seed=latent_seed, **arguments)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -240,13 +260,22 @@ class PuVAE(Purifier):
             return z_mean
         return self.sampling([z_mean, 2.0 * ops.log(scale * z_deviation)])
 
+    def _seen(self, images: Any, training: bool) -> Any:
+        """What the encoder sees of training images."""
+        if self.signs is None or not training:
+            return images
+        shape = ops.shape(images)
+        signs = ops.sign(keras.random.uniform(shape, -1.0, 1.0, seed=self.signs))
+        return ops.clip(images + self.input_noise * ops.cast(signs, images.dtype), 0.0, 1.0)
+
     def puvae_losses(self, batch: Batch, training: bool = True) -> Losses:
         """The losses of eqs. 15-19 for one batch.
 
         Args:
             batch: ``"clean"``: images in [0, 1]; ``"label"``: integers ``(batch,)``.
-            training: Passed on to the networks, though never to the source classifier. The
-                latent vector is sampled with σ_ε = 1 in either case.
+            training: Passed on to the networks, though never to the source classifier; without
+                it the encoder's input is not moved. The latent vector is sampled with σ_ε = 1 in
+                either case.
 
         Returns:
             Batch means: ``"loss"``, weighted, and the unweighted ``"reconstruction_loss"``,
@@ -263,7 +292,8 @@ class PuVAE(Purifier):
             )
         images = ops.convert_to_tensor(batch["clean"])
         labels = ops.one_hot(batch["label"], self.num_classes, dtype=self.compute_dtype)
-        z_mean, z_deviation = self.encoder([images, labels], training=training)
+        seen = self._seen(images, training)
+        z_mean, z_deviation = self.encoder([seen, labels], training=training)
         latent = self._sample(z_mean, z_deviation, 1.0)
         reconstructions = self.decoder([latent, labels], training=training)
         logits = source(reconstructions, training=False)
@@ -288,7 +318,8 @@ class PuVAE(Purifier):
         """One joint update of encoder and decoder (PuVAE, sec. IV-A).
 
         1. Take a batch of clean images x with their labels y.
-        2. Encode each pair to mean and standard deviation of its latent vector (eq. 11).
+        2. Encode each pair to mean and standard deviation of its latent vector (eq. 11); the
+           encoder sees x with ``input_noise``, by default none.
         3. Draw one latent vector z for each image, with σ_ε = 1 (eqs. 12-13).
         4. Decode z and y to the reconstruction x^ (eq. 14).
         5. Classify x^ by the frozen source classifier, without dropout (eq. 17).
@@ -323,5 +354,6 @@ class PuVAE(Purifier):
             "cross_entropy_weight": self.cross_entropy_weight,
             "noise_scale": self.noise_scale,
             "soft_min_temperature": self.soft_min_temperature,
+            "input_noise": self.input_noise,
             "seed": self.seed,
         }

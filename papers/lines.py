@@ -42,6 +42,8 @@ NAMES = {
     "vqunet_literal": "literal VQUNet",
     "non_vqunet": "non-VQUNet",
     "puvae": "PuVAE",
+    "puvae_noisy": "PuVAE, noise on its input, not in the paper",
+    "class_means": "nearest of ten class means, not in the paper",
     "cap_gan": "CAP-GAN",
     "atgan": "ATGAN",
     "defense_vae": "Defense-VAE",
@@ -77,6 +79,8 @@ LOOKS = {
     "magnet": Look(PALETTE["orange"], "s", (0, (1, 1.2))),
     "adversarial_training": Look(PALETTE["green"], "v", (0, (3, 1, 1, 1))),
     "puvae": Look(PALETTE["blue"], "P", "-"),
+    "puvae_noisy": Look(PALETTE["sky"], "P", (0, (5, 1, 1, 1))),
+    "class_means": Look(PALETTE["grey"], "x", (0, (1, 1))),
 }
 #: Of defenses that a figure does not name; their colours are free in the figures of accuracies.
 FURTHER_LOOKS = (

@@ -12,6 +12,7 @@ from defenses.losses import binary_cross_entropy_loss
 from defenses.puvae import PuVAE
 from defenses.puvae_losses import class_cross_entropy_loss, deviation_kl_loss
 from defenses.puvae_projection import Projection, purified_images
+from defenses.registry import get_purifier
 from models.registry import build_classifier
 from tests.attack_helpers import linear_classifier
 
@@ -224,6 +225,42 @@ def test_the_source_classifier_steers_the_training():
         assert not np.array_equal(variable.numpy(), old), variable.path
 
 
+@pytest.mark.parametrize(("shape", "size"), [(GREY, 0.1), ((32, 32, 3), 0.025)])
+def test_the_noisy_variant_moves_every_pixel_of_what_the_encoder_sees(shape, size):
+    given = {"width": 0.1, "source_classifier": linear_classifier(10, shape)[0]}
+    noisy = get_purifier("puvae_noisy").for_images(shape, **given)
+    assert noisy.input_noise == size and PuVAE.for_images(shape, **given).signs is None
+    images = np.full((4, *shape), 0.5, "float32")
+    seen, again = (array(noisy._seen(images, training=True)) for _ in range(2))
+    np.testing.assert_allclose(np.abs(seen - images), size, rtol=1e-5)
+    assert 0.45 < (seen > images).mean() < 0.55 and not np.array_equal(seen, again)
+    np.testing.assert_array_equal(noisy._seen(images, training=False), images)
+    assert array(noisy._seen(np.zeros_like(images), training=True)).min() == 0
+    noisy.reset_randomness(3)
+    first = array(noisy._seen(images, training=True))
+    noisy.reset_randomness(3)
+    np.testing.assert_array_equal(noisy._seen(images, training=True), first)
+
+
+def test_noise_on_the_input_changes_the_losses_and_not_what_they_compare_with():
+    data = batch()
+    # Of one seed, hence of the same weights and the same noise.
+    plain, fresh, noisy = (
+        small(source_classifier=source(), input_noise=size) for size in (0.0, 0.3, 0.3)
+    )
+    seen = noisy._seen(data["clean"], training=True)
+    z_mean, z_deviation = noisy.encoder([seen, ops.one_hot(data["label"], 10)], training=True)
+    expected = float(ops.mean(deviation_kl_loss(z_mean, z_deviation, "mean")))
+    assert scalars(fresh.puvae_losses(data))["kl_loss"] == pytest.approx(expected, rel=1e-5)
+    assert scalars(plain.puvae_losses(data))["kl_loss"] != pytest.approx(expected, rel=1e-3)
+    # A decoder that ignores its input compares with the clean image in either case.
+    for purifier in (plain, fresh):
+        for variable in purifier.decoder.trainable_variables:
+            variable.assign(ops.zeros_like(variable))
+    losses = [scalars(purifier.puvae_losses(data)) for purifier in (plain, fresh)]
+    assert losses[0]["reconstruction_loss"] == pytest.approx(losses[1]["reconstruction_loss"])
+
+
 def test_a_saved_purifier_carries_no_source_and_says_so_in_training(tmp_path):
     purifier = small(source_classifier=source(), noise_scale=0.25, soft_min_temperature=0.5)
     purifier.save(tmp_path / "puvae.keras")
@@ -247,6 +284,7 @@ def test_config_keeps_every_argument():
         "cross_entropy_weight": 0.25,
         "noise_scale": 0.0,
         "soft_min_temperature": 0.1,
+        "input_noise": 0.2,
     }
     purifier = small(latent_dim=8, **arguments)
     twin = PuVAE.from_config(purifier.get_config())
@@ -262,6 +300,7 @@ def test_config_keeps_every_argument():
         ({"kl_reduction": "max"}, "sum, mean, received 'max'"),
         ({"noise_scale": -0.1}, "noise_scale to be .* received -0.1"),
         ({"soft_min_temperature": 0.0}, "soft_min_temperature to be .* above 0, received 0"),
+        ({"input_noise": 1.5}, "input_noise to be .* received 1.5"),
         ({"nose_scale": 0.1}, r"Unrecognized keyword.*nose_scale"),
     ],
 )

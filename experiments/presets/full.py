@@ -103,10 +103,7 @@ def _plan(name: str, *, validation_size: int) -> DatasetPlan:
         **_puvae_purifiers(colour=colour),
     }
     substitutes = shared.densenets(
-        [
-            ClassifierConfig(architecture=f"densenet_{letter}", training=decider)
-            for letter in "abc"
-        ]
+        [ClassifierConfig(architecture=f"densenet_{letter}", training=decider) for letter in "abc"]
     )
     sweep = dataclasses.replace(vae, epochs=PURIFIER_EPOCHS // 2)
     return DatasetPlan(
@@ -164,6 +161,7 @@ def _puvae_purifiers(*, colour: bool) -> dict[str, PurifierConfig]:
         width=1.0,
         decoder_width=1.0,
         magnet=_purifier(batch_size=256),
+        noisy=True,
     )
 
 

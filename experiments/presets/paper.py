@@ -163,6 +163,7 @@ def _puvae_purifiers(*, colour: bool) -> dict[str, PurifierConfig]:
         width=1.0,
         decoder_width=1.0,
         magnet=TrainingConfig(epochs=100, batch_size=256),
+        noisy=True,
     )
 
 

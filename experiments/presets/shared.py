@@ -42,7 +42,14 @@ VARIANTS = (
     *(f"sfl_vae_sfl_weight_{weight:g}" for weight in SFL_WEIGHTS),
 )
 """Purifiers with other weights of their losses, each made for one figure."""
-LARGE = ("non_vqunet", "vqunet_literal", "puvae_other_source", "defense_cyclegan_noisy")
+LARGE = (
+    "non_vqunet",
+    "vqunet_literal",
+    "puvae_other_source",
+    "puvae_noisy",
+    "puvae_noisy_other_source",
+    "defense_cyclegan_noisy",
+)
 """Purifiers beside a published one that are small enough for the zoo in the demo alone."""
 UNPUBLISHED = (
     *ABLATIONS,
@@ -173,17 +180,29 @@ def puvae_purifiers(
     width: float,
     decoder_width: float,
     magnet: TrainingConfig,
+    noisy: bool = False,
 ) -> dict[str, PurifierConfig]:
-    """MagNet, and one PuVAE for each classifier as its source; "puvae" has the first."""
+    """MagNet, and one PuVAE for each classifier as its source; "puvae" has the first.
+
+    Args:
+        colour: Whether the images are those of CIFAR-10.
+        puvae: How each PuVAE is trained.
+        width: Factor on the channel counts of its encoder.
+        decoder_width: The same of its decoder.
+        magnet: How MagNet is trained.
+        noisy: Whether there is also each PuVAE with MagNet's size of noise on the encoder's input
+            in training, which is not in the paper.
+    """
     first, second = ("puvae_c", "puvae_d") if colour else ("puvae_a", "puvae_b")
     arguments = {"kl_reduction": "mean", "decoder_width": decoder_width}
     return {
         "magnet": PurifierConfig(name="magnet", training=magnet),
         **{
-            key: PurifierConfig(
-                name="puvae", training=puvae, width=width, source=source, arguments=arguments
+            f"{name}{suffix}": PurifierConfig(
+                name=name, training=puvae, width=width, source=source, arguments=arguments
             )
-            for key, source in (("puvae", first), ("puvae_other_source", second))
+            for name in ("puvae", *(("puvae_noisy",) if noisy else ()))
+            for suffix, source in (("", first), ("_other_source", second))
         },
     }
 
