@@ -51,6 +51,8 @@ def study_of(run: Run, dataset: str) -> Study:
 def measure_exhibit(study: Study, exhibit: Exhibit) -> None:
     """Measures what an exhibit asks for."""
     for part in exhibit.measures:
+        if part.fair and not study.profile.fair:
+            continue
         if isinstance(part, Grid):
             measure(study, part)
         else:

@@ -358,6 +358,7 @@ class Grid:
         compared: Whether further purifiers that a profile compares are measured too.
         surrogates: How an adaptive attacker gets past a choice inside a purifier; each is measured,
             and the worst of them image by image.
+        fair: Whether only a profile measures it that asks for fair comparisons.
     """
 
     threat: str
@@ -368,6 +369,7 @@ class Grid:
     deciders: tuple[str, ...] = ("target",)
     compared: bool = False
     surrogates: tuple[str, ...] = ()
+    fair: bool = False
 
     def __post_init__(self) -> None:
         for name in ("attacks", "targets", "defenses", "deciders", "surrogates"):
@@ -378,16 +380,25 @@ class Grid:
                     "at least one."
                 )
         check_flag("compared of a grid", self.compared)
+        check_flag("fair of a grid", self.fair)
 
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """Anything else to measure: a function of ``experiments.probes`` by name, and its settings."""
+    """Anything else to measure: a function of ``experiments.probes`` by name, and its settings.
+
+    Args:
+        name: Name of the function.
+        settings: Its arguments.
+        fair: As of a ``Grid``.
+    """
 
     name: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fair: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("fair of a probe", self.fair)
         _check_text("the name of a probe", self.name)
         if not isinstance(self.settings, Mapping):
             raise ValueError(

@@ -13,6 +13,7 @@ PROBES: dict[str, Callable[..., None]] = {
     "distances": distances.distances,
     "clean_distances": distances.clean_distances,
     "weight_sweep": distances.weight_sweep,
+    "perturbation_lengths": distances.perturbation_lengths,
     "features": features.features,
     "index_changes": features.index_changes,
     "voting": voting.voting,

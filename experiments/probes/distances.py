@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from defenses.sfl_vae import SFLVAE
 from experiments.attacked_sets import Scenario, oblivious
+from experiments.config import PurifierConfig
 from experiments.measure import Study
 from validation import check_choice
 
@@ -93,8 +96,18 @@ def clean_distances(
         study.ensure(wanted, partial(_measured, study, clean, both, paired))
 
 
-def weight_sweep(study: Study, exhibit: str, *, purifier: str, weight: str) -> None:
-    """L1 of clean reconstructions against a loss weight that the text leaves open.
+def weight_sweep(
+    study: Study,
+    exhibit: str,
+    *,
+    purifier: str,
+    weight: str,
+    norms: Sequence[str] = ("l1",),
+    latents: Sequence[bool] = (False, True),
+    attack: str = "none",
+    target: str = "",
+) -> None:
+    """Distances of reconstructions against a loss weight that the text leaves open.
 
     The anchor is the L1 that is printed for the purifier. Both readings of its inference are
     measured: with a sampled latent vector, and with the mean.
@@ -103,25 +116,93 @@ def weight_sweep(study: Study, exhibit: str, *, purifier: str, weight: str) -> N
         study: Models and rows.
         exhibit: Not needed: rows name no figure.
         purifier: Whose variants of the plan are measured.
-        weight: The argument in which they differ.
+        weight: The argument in which they differ, and they in nothing else from the purifier.
+        norms: Which distances.
+        latents: Whether the latent vector is the mean, for each reading that is measured.
+        attack: An attack of the profile whose budgets are measured beside the clean images.
+        target: Whose undefended copy is attacked.
     """
-    for key, config in study.plan.variants.items():
-        if config.name != purifier or weight not in config.arguments:
-            continue
+    for norm in norms:
+        check_choice("each distance", norm, ORDERS)
+    scenarios = [Scenario()]
+    if attack != "none":
+        budgets = study.budgets("axis", attack)
+        scenarios += [oblivious(attack, epsilon, target) for epsilon in budgets if epsilon > 0]
+    for key, config in _sweep(study, purifier, weight).items():
         recipe = study.models.purifier_recipe(key)
-        for mean_latent in (False, True):
+        for scenario, mean_latent in itertools.product(scenarios, latents):
             settings = {weight: config.arguments[weight], "mean_latent": mean_latent}
-            row = study.row(Scenario(), recipe, defense=purifier, metric="l1", settings=settings)
-
-            def measure(key=key, mean_latent=mean_latent) -> dict[str, float]:
-                trained = SFLVAE.narrow(study.models.purifier(key))
-                model = SFLVAE(
-                    trained.encoder, trained.decoder, mean_latent=mean_latent, seed=study.seed
+            depends_on = recipe
+            if scenario.attack != "none":
+                depends_on = {"purifier": recipe, "scenario": study.sets.recipe(scenario)}
+                settings["target"] = target
+            wanted = {
+                norm: study.row(
+                    scenario, depends_on, defense=purifier, metric=norm, settings=settings
                 )
-                purified = model.purify(study.data.test.images)
-                return {"l1": float(_lengths(study, purified, "l1").mean())}
+                for norm in norms
+            }
+            measure = partial(_of_variant, study, scenario, key, mean_latent, norms)
+            study.ensure(wanted, measure, scenario)
 
-            study.ensure({"l1": row}, measure)
+
+def _sweep(study: Study, purifier: str, weight: str) -> dict[str, PurifierConfig]:
+    """The variants of a purifier that differ from it in one weight alone."""
+
+    def others(config: PurifierConfig) -> dict[str, Any]:
+        return {name: value for name, value in config.arguments.items() if name != weight}
+
+    plan = study.plan
+    return {
+        key: config
+        for key, config in plan.variants.items()
+        if config.name == purifier
+        and weight in config.arguments
+        and others(config) == others(plan.purifier(purifier))
+    }
+
+
+def _of_variant(
+    study: Study, scenario: Scenario, key: str, mean_latent: bool, norms: Sequence[str]
+) -> dict[str, float]:
+    trained = SFLVAE.narrow(study.models.purifier(key))
+    model = SFLVAE(trained.encoder, trained.decoder, mean_latent=mean_latent, seed=study.seed)
+    purified = model.purify(study.sets.images(scenario))
+    return {norm: float(_lengths(study, purified, norm).mean()) for norm in norms}
+
+
+def perturbation_lengths(
+    study: Study, exhibit: str, *, attack: str, targets: Sequence[str]
+) -> None:
+    """How long the perturbations are that an attack without a budget finds on bare classifiers.
+
+    Args:
+        study: Models, sets and rows.
+        exhibit: Not needed: rows name no figure.
+        attack: A name of the profile.
+        targets: Those that the plan has.
+    """
+    for target in targets:
+        if target not in study.plan.classifiers:
+            continue
+        (epsilon,) = study.budgets("axis", attack)
+        scenario = oblivious(attack, epsilon, target)
+        wanted = {
+            metric: study.row(
+                scenario,
+                {"scenario": study.sets.recipe(scenario)},
+                defense="none",
+                metric=metric,
+                settings={"target": target},
+            )
+            for metric in _metrics(("l2",))
+        }
+
+        def measure(scenario: Scenario = scenario) -> dict[str, float]:
+            lengths = _lengths(study, study.sets.images(scenario), "l2")
+            return {"l2": float(lengths.mean()), "l2_standard_error": _standard_error(lengths)}
+
+        study.ensure(wanted, measure, scenario)
 
 
 def _metrics(norms: Sequence[str], paired: Sequence[str] = ()) -> list[str]:
