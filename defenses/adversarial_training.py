@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from defenses.image_model import ImageModel
+from defenses.losses import full_precision
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.stateless import lend_stateless_steps
 from defenses.training_data import BatchCheck, CheckedTraining
@@ -180,7 +181,7 @@ class FGSMAdversarialTraining(ImageModel, CheckedTraining):
         """
         both = self.classifier(ops.concatenate([images, adversarial_images]), training=training)
         means = []
-        for logits in ops.split(both, 2):
+        for logits in ops.split(*full_precision(both), 2):
             entropies = keras.losses.sparse_categorical_crossentropy(
                 labels, logits, from_logits=True
             )

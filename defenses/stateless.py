@@ -54,8 +54,8 @@ def lend_stateless_steps(model: Any) -> None:
         model.train_step = lambda state, data: stateless_train_step(model, state, data)
         model.test_step = lambda state, data: stateless_test_step(model, state, data)
         for layer in model._flatten_layers():
-            # All weights are there. Layers of noise, which only losses call, have none to build, and
-            # Keras would call the model on a training batch to do so.
+            # All weights are there. Layers of noise, which only losses call, have none to build,
+            # and Keras would call the model on a training batch to do so.
             layer.built = True
 
 

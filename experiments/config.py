@@ -19,6 +19,7 @@ from validation import check_choice, check_flag, check_integer, check_number, ch
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine", "linear", "steps")
+PRECISIONS = ("float32", "bfloat16")
 AUGMENTATIONS = ("flip", "vertical_flip", "shift", "stretch", "noise")
 TABLE_SOURCES = ("train", "heldout")
 BEARS = ("nothing", "any size", "full width")
@@ -75,6 +76,9 @@ class TrainingConfig:
         beta_2: Adam's decay of the second moment.
         stretch_fraction: Largest zoom of ``"stretch"`` along either side.
         noise_scale: Standard deviation of the factors of ``"noise"``, whose mean is 1.
+        precision: In which a classifier computes while it is trained, ``"float32"`` or
+            ``"bfloat16"``; its weights are float32 in either case, and so is all that it computes
+            afterwards. Purifiers take float32 alone.
     """
 
     epochs: int
@@ -93,12 +97,14 @@ class TrainingConfig:
     beta_2: float = dataclasses.field(default=0.999, metadata=LATER)
     stretch_fraction: float = dataclasses.field(default=0.1, metadata=LATER)
     noise_scale: float = dataclasses.field(default=0.2, metadata=LATER)
+    precision: str = dataclasses.field(default="float32", metadata=LATER)
 
     def __post_init__(self) -> None:
         _check_counts(self, "epochs", "batch_size")
         _check_limits(self, "train_limit")
         check_choice(_field(self, "optimizer"), self.optimizer, OPTIMIZERS)
         check_choice(_field(self, "schedule"), self.schedule, SCHEDULES)
+        check_choice(_field(self, "precision"), self.precision, PRECISIONS)
         for name in _several(self, "augmentation", str):
             check_choice(f"each augmentation of {type(self).__name__}", name, AUGMENTATIONS)
         _check_numbers(self, "learning_rate", above=0, at_most=1000)
@@ -236,6 +242,11 @@ class PurifierConfig:
         _check_numbers(self, "width", above=0)
         if self.copies is not None:
             _check_kind(self, "copies", AttackedCopies)
+        if self.training.precision != "float32":
+            raise ValueError(
+                f"Expected the precision 'float32' for the purifier {self.name!r}, received "
+                f"{self.training.precision!r}. Leave it out: lower ones are for classifiers."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

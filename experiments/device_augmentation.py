@@ -13,7 +13,7 @@ from keras import ops
 
 from experiments.config import TrainingConfig
 
-__all__ = ["augment", "CHANGES"]
+__all__ = ["CHANGES", "augment"]
 
 
 def augment(images: Any, key: Any, training: TrainingConfig) -> Any:

@@ -7,11 +7,12 @@ an interrupted and an uninterrupted training end in the same weights.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -102,6 +103,22 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> keras.opti
         beta_2=training.beta_2,
         global_clipnorm=training.global_clipnorm,
     )
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """A context in which networks are built that compute in a precision, with float32 weights.
+
+    Args:
+        precision: ``"float32"`` or ``"bfloat16"``.
+    """
+    before = keras.config.dtype_policy()
+    if precision != "float32":
+        keras.config.set_dtype_policy(f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def steps_per_epoch(batches: Batches) -> int:

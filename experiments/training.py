@@ -221,7 +221,8 @@ class TrainedModels(Recipes):
             chosen = split().take(training.train_limit)
             seed = reproducibility.derive_seed(self.seed, self.data.name, seed_name)
             reproducibility.set_seeds(seed)
-            model = self._built(config, seed)
+            with fitting.computing_in(training.precision):
+                model = self._built(config, seed)
             batches = Batches(chosen.images, chosen.labels, training, seed=seed)
             optimizer = fitting.make_optimizer(training, fitting.steps_per_epoch(batches))
             if config.adversarial_epsilon is None:
@@ -238,7 +239,12 @@ class TrainedModels(Recipes):
                 checkpoint=checkpoint,
                 label=f"{self.data.name}: {label}",
             )
-            return model
+            if training.precision == "float32":
+                return model
+            twin = self._built(config, seed)  # attacks differentiate in full precision
+            for variable, value in zip(twin.variables, model.variables, strict=True):
+                variable.assign(value)
+            return twin
 
         return self._stored(kind, recipe, make, checkpoint)
 
