@@ -65,6 +65,8 @@ TRAINED_PASSES: dict[str, dict[str, float]] = {
     "VQUNet": {"network": WEIGHT_GRADIENT, "nearest_codes": FORWARD},
 }
 """Passes of one training step for each of its images, by class of the purifier and network."""
+STOCHASTIC = ("DefenseGAN", "PuVAE", "SFLVAE")
+"""Classes of purifiers of which two purifications of one image differ."""
 SEARCH = ("num_restarts", "num_steps", "learning_rate", "momentum", "initial_scale")
 """The arguments of Defense-GAN's search."""
 SAME_NETWORKS = (
