@@ -30,6 +30,8 @@ from validation import check_choice
 
 ADVERSARIAL_TRAINING = "adversarial_training"
 """The defense that changes the classifier instead of the image."""
+CLASS_MEANS = "class_means"
+"""The baseline that asks no classifier: the class whose mean training image is the nearest."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ def defended(plan: DatasetPlan, defense: str, target: str) -> Defended | None:
     """
     if target not in plan.classifiers:
         return None
-    if defense == "none":
+    if defense in ("none", CLASS_MEANS):
         return Defended(defense=defense, target=target, key=None, classifier=target)
     if defense == ADVERSARIAL_TRAINING:
         trained = f"{target}{ADVERSARIAL}"
@@ -280,11 +282,41 @@ class WithDetectors(Decider):
         purifier = models.purifier_recipe(who.key or "")
         return {"purifier": purifier, "detectors": True, "attacked": attacked}
 
+    def beside(self, profile):
+        return ("refused",) if profile.fair else ()
+
     def correct(self, images, target):
-        accepted = accepted_by_all(_detectors(images.models, images.who.key, target), images.images)
+        accepted = self._accepted(images, target)
         labels = images.labels(target)
         dealt_with = handled(images.truth, labels, accepted, adversarial=images.attacked)
         return dealt_with[np.newaxis]
+
+    def share(self, metric, images, target):
+        """Of the metric ``refused``: what the detectors refuse, attacked or not."""
+        check_choice("a share beside detectors", metric, ["refused"])
+        return ~self._accepted(images, target)[np.newaxis]
+
+    def _accepted(self, images: DefendedImages, target: str) -> np.ndarray:
+        return accepted_by_all(_detectors(images.models, images.who.key, target), images.images)
+
+
+class NearestMean(Decider):
+    """The class whose mean training image is the nearest, by L2; no network decides."""
+
+    name = decides = CLASS_MEANS
+
+    def settings(self, plan, who):
+        return {}
+
+    def recipe(self, models, profile, who, *, attacked):
+        return {CLASS_MEANS: models.recipe(CLASS_MEANS)}
+
+    def correct(self, images, target):
+        means = _class_means(images.models)
+        flat = images.images.reshape(len(images.images), -1)
+        # The square of the image itself is the same for every class.
+        distances = (means**2).sum(axis=1) - 2.0 * flat @ means.T
+        return (distances.argmin(axis=1) == images.truth)[np.newaxis]
 
 
 DECIDERS: dict[str, Decider] = {
@@ -297,6 +329,7 @@ DECIDERS: dict[str, Decider] = {
         VoteBayes(),
         VoteBayes(heldout=True),
         WithDetectors(),
+        NearestMean(),
     )
 }
 _POOL = ("target", "mean_voter", "vote", "vote_bayes", "vote_bayes_heldout")
@@ -338,7 +371,7 @@ def families(
     for name in wanted:
         check_choice("each decider", name, DECIDERS)
     if who.key is None:
-        return [("target",)]
+        return [(CLASS_MEANS if who.defense == CLASS_MEANS else "target",)]
     entry = get_purifier(plan.purifiers[who.key].name)
     voting = any(name in wanted for name in _POOL if name != "target")
     retrained = fair and who.target in plan.retrained and who.key not in plan.purified
@@ -407,3 +440,16 @@ def _detectors(models: TrainedModels, key: str, target: str) -> list[MagNetDetec
     """The published detectors, their thresholds from the validation images."""
     images = models.data.validation.images
     return published_detectors(models.purifier(key), models.target(target), images)
+
+
+@functools.lru_cache(maxsize=2)
+def _class_means(models: TrainedModels) -> np.ndarray:
+    """The mean training image of each class, float64 ``(classes, pixels)``."""
+    train = models.data.train
+    flat = train.images.reshape(len(train.images), -1)
+    return np.stack(
+        [
+            flat[train.labels == label].mean(axis=0, dtype=np.float64)
+            for label in range(models.data.num_classes)
+        ]
+    )

@@ -13,8 +13,8 @@ Conventions that readers of rows rely on:
   (the classifier a purifier was trained with), ``voters`` (size of the pool), ``drawn`` (how many
   of them vote), ``tables`` (what conditional probabilities were counted on), ``detectors``,
   ``aimed`` (which decider an attack through the whole defense was made for),
-  ``surrogate`` and ``eot`` (how an adaptive attacker gets past a choice inside the purifier, and
-  over how many draws), ``draws`` (repetitions of a random defense whose counts are pooled),
+  ``surrogate``, ``worst_of`` and ``eot`` (how an adaptive attacker gets past a choice inside the
+  purifier, of which attacks the worst is taken image by image, and over how many draws), ``draws`` (repetitions of a random defense whose counts are pooled),
   ``batch`` and ``images`` (how many images, where they are fewer than usual), ``depth`` and
   ``stage`` of features, ``restarts`` and ``steps`` of a search, weights of losses.
 * ``flags`` are warnings (``unreliable``; ``undefined``; ``unmoved``: the attack had no gradient on
@@ -40,7 +40,7 @@ from validation import check_choice, check_integer, check_number
 Setting = bool | int | float | str
 
 DATASETS = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped", "digits")
-DECIDERS = ("none", "target", "mean_voter", "vote", "vote_bayes")
+DECIDERS = ("none", "target", "mean_voter", "vote", "vote_bayes", "class_means")
 NORMS = ("linf", "l2")
 THREAT_MODELS = (
     "none",
@@ -71,6 +71,7 @@ METRICS = (
     *SHARES,
     *DISTANCES,
     *(f"{distance}_{error}" for distance in DISTANCES for error in ERRORS),
+    "accuracy_gain_standard_error",
     "feature_change",
     "feature_change_relative",
     "feature_change_spread",
@@ -116,7 +117,8 @@ class Row:
         dataset: Name of the data set.
         defense: Registry key of the defense, or ``"none"``.
         decider: Who decided: ``"target"`` (one classifier), ``"mean_voter"``, ``"vote"``,
-            ``"vote_bayes"``, or ``"none"`` where nothing is decided.
+            ``"vote_bayes"``, ``"class_means"`` (the nearest mean training image), or ``"none"``
+            where nothing is decided.
         attack: Registry key of the attack, or ``"none"``.
         norm: ``"linf"`` or ``"l2"``; empty on clean images.
         epsilon: Attack budget on images in [0, 1]; 0 on clean images, 1 for an attack without one.

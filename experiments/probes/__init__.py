@@ -18,6 +18,7 @@ PROBES: dict[str, Callable[..., None]] = {
     "index_changes": features.index_changes,
     "voting": voting.voting,
     "attack_success": success.attack_success,
+    "chosen_class": success.chosen_class,
     "example_images": pictures.example_images,
     "projections": pictures.projections,
     "loss_weights": pictures.loss_weights,

@@ -1,21 +1,25 @@
-"""Whether attacks reach their goal on the classifier that they attack."""
+"""What explains accuracies: whether attacks reach their goal, and which class PuVAE chooses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from attacks.threat_models import ThreatModel
-from experiments.attacked_sets import UNBOUNDED, Scenario
-from experiments.deciders import ADVERSARIAL_TRAINING, defended
+from defenses.batches import predict_in_batches
+from defenses.puvae import PuVAE
+from experiments import reproducibility
+from experiments.attacked_sets import UNBOUNDED, Scenario, oblivious
+from experiments.deciders import ADVERSARIAL_TRAINING, Defended, defended
 from experiments.inference import classifier_labels
 from experiments.measure import Study
 
-METRIC = "attack_success"
 _ATTACKED = {"none": ThreatModel.OBLIVIOUS, ADVERSARIAL_TRAINING: ThreatModel.ADAPTIVE}
 """The classifiers that are attacked themselves, by the defense that their rows name."""
+_BATCH = 250
 
 
 def attack_success(
@@ -50,7 +54,7 @@ def attack_success(
                     scenario,
                     {"scenario": study.sets.recipe(scenario)},
                     defense=defense,
-                    metric=METRIC,
+                    metric="attack_success",
                     settings={"target": target},
                 )
                 study.ensure({"": row}, partial(_measured, study, scenario), scenario)
@@ -65,3 +69,54 @@ def _measured(study: Study, scenario: Scenario) -> dict[str, float]:
     else:
         reached = said != study.data.test.labels
     return {"": float(np.mean(reached))}
+
+
+def chosen_class(
+    study: Study,
+    exhibit: str,
+    *,
+    defenses: Sequence[str],
+    targets: Sequence[str],
+    attacks: Sequence[str],
+    epsilons: Any,
+) -> None:
+    """The share of images of which a purifier keeps the candidate of the true class.
+
+    The candidate of a class is nearly always read as that class, so this choice, the y* of PuVAE's
+    eq. 21, is the decision.
+
+    Args:
+        study: Models, sets and rows.
+        exhibit: Not needed: rows name no figure.
+        defenses: PuVAE and its variants; those that the plan has are measured.
+        targets: Whose undefended copies are attacked.
+        attacks: Names of the profile; ``"none"`` is for clean images.
+        epsilons: As in ``results.exhibit.Grid``.
+    """
+    found = [defended(study.plan, name, target) for name in defenses for target in targets]
+    for who in found:
+        if who is None:
+            continue
+        for attack in attacks:
+            for epsilon in study.budgets(epsilons, attack):
+                clean = attack == "none"
+                scenario = Scenario() if clean else oblivious(attack, epsilon, who.target)
+                row = study.row(
+                    scenario,
+                    {
+                        "scenario": study.sets.recipe(scenario),
+                        "purifier": study.models.purifier_recipe(who.key or ""),
+                    },
+                    defense=who.defense,
+                    metric="chosen_class",
+                    settings={"target": who.target},
+                )
+                study.ensure({"": row}, partial(_chosen, study, scenario, who), scenario)
+
+
+def _chosen(study: Study, scenario: Scenario, who: Defended) -> dict[str, float]:
+    puvae = PuVAE.narrow(study.models.purifier(who.key or ""))
+    puvae.reset_randomness(reproducibility.derive_seed(study.seed, study.dataset, "chosen class"))
+    images = study.sets.images(scenario)
+    labels = predict_in_batches(lambda batch: puvae.project(batch).labels, images, _BATCH)
+    return {"": float(np.mean(labels == study.data.test.labels))}
