@@ -13,10 +13,10 @@ import numpy as np
 from attacks.threat_models import ThreatModel
 from defenses.registry import get_purifier
 from experiments import deciders, reproducibility, time_limit
-from experiments.attacked_sets import UNBOUNDED, AttackedSets, Scenario
+from experiments.attacked_sets import UNBOUNDED, AttackedSets, Scenario, oblivious
 from experiments.config import Profile
 from experiments.deciders import DECIDERS, Defended, DefendedImages
-from experiments.outcomes import Outcome, OutcomeStore, worst
+from experiments.outcomes import Outcome, OutcomeStore, paired, worst
 from experiments.training import TrainedModels
 from results.exhibit import Grid
 from results.pictures import pictures_path
@@ -27,6 +27,9 @@ from validation import check_choice
 Key = TypeVar("Key", bound=Hashable)
 Value = float | Outcome
 CLEAN = Scenario()
+GAIN_ERROR = "accuracy_gain_standard_error"
+_IGNORING = "oblivious"
+"""The surrogate that rows name where an attacker who knows the purifier ignores it."""
 _ALWAYS_FINITE = (*DISTANCES, "seconds", "seconds_floor")
 NOT_ATTACKED = "framework_transfer"
 """The threat model of a decider behind a purifier through which another one was attacked."""
@@ -356,14 +359,19 @@ def _depends_on(study: Study, scenario: Scenario, who: Defended, name: str) -> d
 
 
 def _outcomes(
-    study: Study, scenario: Scenario, who: Defended, names: Iterable[tuple[str, ...]]
+    study: Study,
+    scenario: Scenario,
+    who: Defended,
+    names: Iterable[tuple[str, ...]],
+    first: int | None = None,
 ) -> dict[tuple[str, ...], Value]:
     """By target and decider, which images are dealt with rightly, pooled over draws.
 
-    With a metric as the third name, the share of images that the decider has of it.
+    With a metric as the third name, the share of images that the decider has of it; of the first
+    few images, if a number of them is given.
     """
     names = list(names)
-    images = study.sets.images(scenario)[: study.plan.purified.get(who.key or "")]
+    images = study.sets.images(scenario)[: study.plan.purified.get(who.key or "")][:first]
     attacked = scenario.attack != "none"
     draws = study.profile.num_draws if _repeated(who, [name for _, name, *_ in names]) else 1
     found: dict[tuple[str, ...], list[np.ndarray]] = {name: [] for name in names}
@@ -403,32 +411,59 @@ def _settings(study: Study, who: Defended, name: str) -> dict[str, Any]:
 def _measure_worst(
     study: Study, scenario: Scenario, who: Defended, surrogates: tuple[str, ...]
 ) -> None:
-    """An attack past a choice inside the purifier, by each surrogate and the worst of them.
+    """An attack past a choice inside the purifier, by each surrogate, and the worst of several.
 
-    In the worst case an image counts only if it survives every surrogate.
+    In a worst case an image counts only if it survives every attack. It is that of the surrogates,
+    and that of these and of the images that were made on the target alone, which an attacker who
+    knows the purifier may still send. All are of the same images, so what the knowledge costs has
+    an error image by image.
     """
+    ignoring = oblivious(scenario.attack, scenario.epsilon, who.target)
     depends_on = _depends_on(study, scenario, who, "target")
     shared = {**_settings(study, who, "target"), "eot": scenario.num_draws}
+    known = tuple(sorted((*surrogates, _IGNORING)))
+    of_all = {**depends_on, "ignoring": study.sets.recipe(ignoring), "surrogates": known}
     # The worst is of these surrogates; each of them stands for itself.
-    of_all = {**depends_on, "surrogates": sorted(surrogates)}
-    wanted = {
-        name: study.row(
+    recipes = {"worst": {**depends_on, "surrogates": sorted(surrogates)}, _IGNORING: of_all}
+
+    def row(name: str, recipe: dict[str, Any], metric: str = "accuracy", **more: Any) -> Row:
+        settings = {**shared, "surrogate": name, **more}
+        return study.row(
             scenario,
-            of_all if name == "worst" else depends_on,
+            recipe,
             defense=who.defense,
-            decider="target",
-            settings={**shared, "surrogate": name},
+            decider="none" if metric != "accuracy" else "target",
+            metric=metric,
+            settings=settings,
         )
-        for name in (*surrogates, "worst")
+
+    wanted = {
+        name: row(name, recipes.get(name, depends_on)) for name in (*surrogates, "worst", _IGNORING)
     }
+    wanted["all"] = row("worst", of_all, worst_of="+".join(known))
+    wanted["cost"] = row("worst", of_all, GAIN_ERROR, worst_of="+".join(known))
 
     by = {name: dataclasses.replace(scenario, surrogate=name) for name in surrogates}
 
-    def measured() -> dict[str, Outcome]:
-        found = {}
-        for name in surrogates:
-            (found[name],) = _outcomes(study, by[name], who, [(who.target, "target")]).values()
-        return {**found, "worst": worst(list(found.values()))}
+    def measured() -> dict[str, Value]:
+        def outcome(facing: Scenario) -> Outcome:
+            names = [(who.target, "target")]
+            limit = study.sets.limit(scenario)
+            (found,) = _outcomes(study, facing, who, names, first=limit).values()
+            return found
+
+        found = {name: outcome(by[name]) for name in surrogates}
+        plain = outcome(ignoring)
+        every = worst([*found.values(), plain])
+        return {
+            **found,
+            "worst": worst(list(found.values())),
+            _IGNORING: plain,
+            "all": every,
+            "cost": paired(plain, every)[1],
+        }
 
     faced = {name: [by[name]] for name in surrogates}
-    study.ensure(wanted, measured, {**faced, "worst": list(by.values())})
+    faced |= {"worst": list(by.values()), _IGNORING: [ignoring]}
+    faced |= dict.fromkeys(("all", "cost"), [*by.values(), ignoring])
+    study.ensure(wanted, measured, faced)

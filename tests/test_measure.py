@@ -8,17 +8,26 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from defenses.magnet_detector import accepted_by_all, published_detectors
 from experiments import measure as measuring
 from experiments.attacked_sets import UNBOUNDED, Scenario
 from experiments.config import ADVERSARIAL
 from experiments.measure import Study, measure
-from experiments.outcomes import Outcome, worst
+from experiments.outcomes import Outcome, paired, worst
+from experiments.presets import shared
 from experiments.runs import draw
 from experiments.scheduler import measure_exhibit
 from experiments.training import TrainedModels
 from results.exhibit import ABSENT, Grid
 from results.store import RowStore
-from tests.tiny_profile import later_profile, puvae_profile, rows_where, study_of, tiny_run
+from tests.tiny_profile import (
+    BRIEF,
+    later_profile,
+    puvae_profile,
+    rows_where,
+    study_of,
+    tiny_run,
+)
 
 DISSERTATION = ("003.F3.6", "003.F3.10", "003.F4.2", "003.F5.3", "003.T5.1")
 PUVAE = ("004.T3", "004.T6", "004.F8")
@@ -30,16 +39,27 @@ def measured(folder, profile, exhibits):
     run = tiny_run(folder, profile, exhibits)
     study, calls, original = study_of(run), Counter(), measuring._outcomes
 
-    def counted(study, scenario, who, names):
+    def counted(study, scenario, who, names, first=None):
         names = tuple(names)
-        calls[scenario, who, names] += 1
-        return original(study, scenario, who, names)
+        calls[scenario, who, names, first] += 1
+        return original(study, scenario, who, names, first)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "_outcomes", counted)
         for exhibit in run.exhibits:
             measure_exhibit(study, exhibit)
     return run, study, calls
+
+
+def fair_puvae_profile():
+    """What profiles of full width measure beside the paper's lines."""
+    profile = puvae_profile()
+    plan = profile.plans["digits"]
+    noisy = shared.puvae_purifiers(
+        colour=False, puvae=BRIEF, width=0.1, decoder_width=0.1, magnet=BRIEF, noisy=True
+    )
+    plan = dataclasses.replace(plan, purifiers={**plan.purifiers, **noisy})
+    return dataclasses.replace(profile, plans={"digits": plan}, fair=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +69,7 @@ def dissertation(tmp_path_factory, uncompiled):
 
 @pytest.fixture(scope="module")
 def puvae(tmp_path_factory, uncompiled):
-    return measured(tmp_path_factory.mktemp("puvae"), puvae_profile(), PUVAE)
+    return measured(tmp_path_factory.mktemp("puvae"), fair_puvae_profile(), PUVAE)
 
 
 @pytest.fixture
@@ -79,7 +99,7 @@ def test_every_exhibit_can_be_drawn(name, request):
 def test_every_accuracy_is_measured_once_however_many_exhibits_ask_for_it(name, request):
     _, study, calls = request.getfixturevalue(name)
     assert set(calls.values()) == {1}
-    asked = Counter(who.defense for scenario, who, _ in calls if scenario == clean_of(who))
+    asked = Counter(who.defense for scenario, who, *_ in calls if scenario == clean_of(who))
     if name == "dissertation":
         # Before A by three figures and before the Wide-ResNet by another two.
         assert asked == dict.fromkeys(("none", *POOLED, "defense_vae"), 2) | {"defense_gan": 1}
@@ -154,29 +174,54 @@ def test_every_defense_meets_every_attack_before_both_targets(puvae):
             rows = rows_where(study, {**attacked, "metric": "accuracy"})
             assert sorted(row.defense for row in rows) == [
                 "adversarial_training",
+                "class_means",
                 "defense_gan",
                 "magnet",
                 "magnet",
                 "none",
                 "puvae",
+                "puvae_noisy",
             ]
             (row,) = (row for row in rows if row.defense == "puvae")
             assert {target, row.settings["source"]} == {"puvae_a", "puvae_b"}
             expected = (UNBOUNDED, "l2") if "carlini" in attack else (0.3, "linf")
             assert {(row.epsilon, row.norm) for row in rows} == {expected}
     transferred = rows_where(study, {"threat_model": "transfer", "decider": "target"})
-    assert len(transferred) == 3 * 2 * 6
+    assert len(transferred) == 3 * 2 * 7
 
 
 def test_the_worst_of_several_attacks_is_worst_image_by_image(puvae):
     _, study, _ = puvae
-    rows = rows_where(study, {"threat_model": "adaptive", "defense": "puvae", "attack": "pgd"})
+    adaptive = {"threat_model": "adaptive", "defense": "puvae", "attack": "pgd"}
+    rows = rows_where(study, {**adaptive, "metric": "accuracy", "worst_of": ABSENT})
     found = {row.settings["surrogate"]: row for row in rows}
-    assert set(found) == {"argmin", "softmin", "worst"}
+    assert set(found) == {"argmin", "softmin", "worst", "oblivious"}
     assert {(row.total, row.settings["eot"]) for row in rows} == {(20, 2)}
     outcomes = {name: study.outcomes.get(row) for name, row in found.items()}
     expected = worst([outcomes["argmin"], outcomes["softmin"]])
     np.testing.assert_array_equal(outcomes["worst"].correct, expected.correct)
+
+
+def test_whoever_knows_a_defense_may_send_the_images_that_ignore_it(puvae):
+    _, study, _ = puvae
+    adaptive = {"threat_model": "adaptive", "defense": "puvae", "attack": "pgd"}
+    rows = rows_where(study, {**adaptive, "worst_of": "argmin+oblivious+softmin"})
+    (all_of_them,) = (row for row in rows if row.metric == "accuracy")
+    (error,) = (row for row in rows if row.metric == "accuracy_gain_standard_error")
+    # The first images of the set that was made on the target alone, purified by the same draws.
+    single = {**adaptive, "metric": "accuracy", "worst_of": ABSENT}
+    outcomes = {
+        row.settings["surrogate"]: study.outcomes.get(row) for row in rows_where(study, single)
+    }
+    ignoring = Scenario(threat="oblivious", attack="pgd", epsilon=0.3, targets=("puvae_b",))
+    purified = study.purified("puvae", study.sets.images(ignoring)[:20])
+    said = study.models.target("puvae_b").predict(purified, verbose=0).argmax(axis=1)
+    right = said == study.data.test.labels[:20]
+    np.testing.assert_array_equal(outcomes["oblivious"].correct, right[np.newaxis])
+    expected = worst([outcomes[name] for name in ("argmin", "softmin", "oblivious")])
+    np.testing.assert_array_equal(study.outcomes.get(all_of_them).correct, expected.correct)
+    assert error.value == paired(outcomes["oblivious"], expected)[1]
+    assert all_of_them.correct <= outcomes["oblivious"].counts[0]
 
 
 def test_an_adversarially_trained_classifier_is_attacked_itself(puvae):
@@ -451,3 +496,29 @@ def test_an_attack_without_a_budget_says_how_often_it_reached_its_goal(puvae):
         said = study.models.target(name).predict(images, verbose=0).argmax(axis=1)
         assert row.value == np.mean(said == study.sets.goal_labels)
         assert row.value > 0.5
+
+
+def test_what_explains_accuracies_is_measured_beside_them(puvae):
+    _, study, _ = puvae
+    data, attack = study.data, "targeted_fgsm"
+    facing = Scenario(threat="oblivious", attack=attack, epsilon=0.3, targets=("puvae_b",))
+    images = study.sets.images(facing)
+    means = np.stack([data.train.images[data.train.labels == c].mean(axis=0) for c in range(10)])
+    nearest = ((images[:, np.newaxis] - means) ** 2).sum(axis=(2, 3, 4)).argmin(axis=1)
+    where = {"attack": attack, "target": "puvae_b", "threat_model": "oblivious"}
+    (row,) = rows_where(study, {**where, "defense": "class_means"})
+    assert (row.correct, row.decider) == ((nearest == data.test.labels).sum(), "class_means")
+
+    (refused,) = rows_where(study, {**where, "metric": "refused"})
+    magnet, target = study.models.purifier("magnet"), study.models.target("puvae_b")
+    detectors = published_detectors(magnet, target, data.validation.images)
+    assert refused.value == np.mean(~accepted_by_all(detectors, images))
+
+    chosen = rows_where(study, {**where, "metric": "chosen_class"})
+    assert {row.defense for row in chosen} == {"puvae", "puvae_noisy"}
+    for row in chosen:
+        model = study.models.purifier(row.defense)
+        shares = [
+            np.mean(np.asarray(model.project(images).labels) == data.test.labels) for _ in range(4)
+        ]
+        assert min(shares) - 0.1 <= row.value <= max(shares) + 0.1
