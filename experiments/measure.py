@@ -465,5 +465,5 @@ def _measure_worst(
 
     faced = {name: [by[name]] for name in surrogates}
     faced |= {"worst": list(by.values()), _IGNORING: [ignoring]}
-    faced |= dict.fromkeys(("all", "cost"), [*by.values(), ignoring])
+    faced |= {key: [*by.values(), ignoring] for key in ("all", "cost")}
     study.ensure(wanted, measured, faced)
