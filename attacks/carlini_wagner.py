@@ -262,7 +262,7 @@ def check_search_fields(attack: Any) -> None:
     """Raises a ValueError unless the six settings of the search are in range."""
     for field, limits in (
         ("confidence", {"at_least": 0.0, "at_most": 1e6, "such_as": 0.0}),
-        ("learning_rate", {"above": 0.0, "at_most": 10.0, "such_as": 0.005}),
+        ("learning_rate", {"above": 0.0, "at_most": 100.0, "such_as": 0.005}),
         ("initial_const", {"at_least": 1e-10, "at_most": 1e10, "such_as": 0.01}),
     ):
         check_number(f"{field} of {attack.name}", getattr(attack, field), **limits)

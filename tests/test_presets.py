@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from attacks.registry import get_attack
 from experiments import augmentation, datasets, fitting, presets, reproducibility
 from experiments.config import (
     ADVERSARIAL,
@@ -250,3 +251,14 @@ def test_a_schedule_has_steps():
 def test_what_is_not_finite_has_no_hash():
     with pytest.raises(ValueError, match="configurations of finite numbers, received"):
         reproducibility.stable_hash({"rate": math.nan})
+
+
+@every_profile
+def test_every_attack_of_a_profile_can_be_built(profile):
+    configs = list(profile.attacks.values())
+    for plan in profile.plans.values():
+        for purifier in plan.purifiers.values():
+            if purifier.copies is not None:
+                configs += [config for config, _ in purifier.copies.attacks]
+    for config in configs:
+        assert get_attack(config.name, **config.hyperparameters).num_gradients() >= 1
