@@ -19,8 +19,9 @@ from results.row import Row
 
 _METRICS = ("accuracy", "l1", "l2")
 _FIELDS = ("attack", "norm", "epsilon", "threat_model", "decider", "metric")
-_LEFT_OUT = {"tables", "kl_weight", "reconstruction", "batch"}
-"""Settings of second readings of a row, and of models trained with other loss weights."""
+_LEFT_OUT = {"tables", "kl_weight", "sfl_weight", "reconstruction", "batch", "split"}
+"""Settings of second readings of a row, of models trained with other loss weights, and of images
+that are no test images."""
 _THROUGH = ("framework", "adaptive")
 """Threat models that say whether a purifier holds against an attacker who knows it."""
 _WORST = "worst of several draws"

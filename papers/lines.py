@@ -21,9 +21,11 @@ from results.exhibit import (
     Line,
     Look,
     Mark,
+    Probe,
 )
-from results.markdown import NOTHING
-from results.sheet import Sheet, SheetLine
+from results.markdown import NOTHING, bare_percent, markdown_table, number, percent
+from results.row import Row
+from results.sheet import Point, Sheet, SheetLine, point, standard_errors
 
 DATASETS = DATASET_LABELS
 ATTACKS = ATTACK_LABELS
@@ -93,11 +95,14 @@ _DECIDER_LOOKS = {
     "mean_voter": ("^", (0, (3, 1, 1, 1))),
     "vote": ("D", (0, (1, 1))),
     "vote_bayes_heldout": ("v", (0, (2, 1))),
+    "retrained": ("*", (0, (6, 1.5, 1, 1.5))),
 }
 
 _VOTE = "vote ({drawn} of {voters})"
 
 EPSILONS = Axis("epsilon", "ε = {:.3g}")
+#: The same beside an attack without a budget, whose rows carry a norm of their own.
+_BUDGETS = dataclasses.replace(EPSILONS, where={"norm": ("", "linf")})
 NONE = Line(NAMES["none"], {"defense": "none"}, LOOKS["none"])
 
 RESCALED = (
@@ -123,6 +128,7 @@ def accuracy_rows(
         "target": targets,
         "epsilon": _AXIS,
         "batch": ABSENT,
+        "split": ABSENT,
     }
 
 
@@ -133,7 +139,9 @@ def accuracy_curves(
     grid: Grid,
     lines: Sequence[Line | Axis | Derived],
     marks: Callable[[str], Sequence[Mark]] = lambda dataset: (),
-    caveat: str = "",
+    caveat: str | Callable[[Sequence[Row]], str] = "",
+    beside: Sequence[Grid] = (),
+    native: str = "",
 ) -> Exhibit:
     """A figure of accuracies against epsilon under the one attack of a grid.
 
@@ -145,20 +153,69 @@ def accuracy_curves(
         lines: The curves.
         marks: Printed values by data set.
         caveat: What a reader must know; of Carlini-Wagner that it is rescaled.
+        beside: What else is measured for its lines, at the same epsilons.
+        native: The attack without a budget whose accuracies and lengths stand in a note; only a
+            fair profile measures it.
     """
     (attack,) = grid.attacks
+    shown = accuracy_rows(grid.threat, grid.targets, grid.attacks)
     return Exhibit(
         id=id,
         title=f"accuracy against epsilon, {ATTACKS[attack]}{title}",
         datasets=datasets,
-        measures=(dataclasses.replace(grid, epsilons="axis"),),
-        where=accuracy_rows(grid.threat, grid.targets, grid.attacks),
+        measures=(
+            *(dataclasses.replace(one, epsilons="axis") for one in (grid, *beside)),
+            *(_native_measures(grid, native) if native else ()),
+        ),
+        where=[shown, _native_rows(grid, native)] if native else shown,
         corner="accuracy (%)",
         lines=lines,
-        columns=(EPSILONS,),
+        columns=(_BUDGETS,) if native else (EPSILONS,),
+        notes=(functools.partial(_native_note, native),) if native else (),
         draw=Curves(marks=marks),
         caveat=caveat or (RESCALED if attack == "carlini_wagner" else ""),
     )
+
+
+def _native_rows(grid: Grid, attack: str) -> dict[str, Any]:
+    """Accuracies under an attack without a budget, and how long its perturbations are."""
+    return {
+        "metric": ("accuracy", "l2", "l2_standard_error"),
+        "attack": attack,
+        "threat_model": grid.threat,
+        "target": grid.targets,
+    }
+
+
+def _native_measures(grid: Grid, attack: str) -> tuple[Grid | Probe, ...]:
+    lengths = Probe("perturbation_lengths", {"attack": attack, "targets": grid.targets}, fair=True)
+    return (dataclasses.replace(grid, attacks=(attack,), fair=True), lengths)
+
+
+def _native_note(attack: str, sheet: Sheet) -> str:
+    """What the smallest perturbations do that the attack of a figure finds without a budget."""
+    found = [row for row in sheet.rows if row.attack == attack]
+    bare = [row for row in found if row.defense == "none"]
+    length = point([row for row in bare if row.metric == "l2"], standard_errors(bare))
+    kept = point([row for row in bare if row.metric == "accuracy"])
+    if length is None or kept is None:
+        return ""
+    body = [
+        [line.label, percent(point(own))]
+        for panel in sheet.panels
+        for line in panel.lines
+        if (own := [r for r in line.rows if r.attack == attack and r.metric == "accuracy"])
+    ]
+    table = markdown_table(["smallest perturbation, no budget", "accuracy (%)"], body)
+    return (
+        f"Without a budget the bare classifier errs on {bare_percent(_complement(kept))} % of the "
+        f"images, at a mean L2 of {number(length)}. Those images, as they were found:\n\n"
+        f"{table.rstrip()}"
+    )
+
+
+def _complement(accuracy: Point) -> Point:
+    return Point(1 - accuracy.value, 1 - accuracy.high, 1 - accuracy.low)
 
 
 def printed_column(column: str, digits: int) -> Derived:
@@ -195,10 +252,11 @@ def with_target(defense: str, *, main: bool = False) -> Line:
     return Line(f"{NAMES[defense]} + target", where, look)
 
 
-def with_retrained(defense: str) -> Line:
+def with_retrained(defense: str, *, main: bool = True) -> Line:
     """A purifier before the target retrained on purified images."""
     where = {"defense": defense, "decider": "target", "retrained": True}
-    return Line(f"{NAMES[defense]} + retrained target", where, LOOKS[defense])
+    look = LOOKS[defense] if main else light(defense, "retrained")
+    return Line(f"{NAMES[defense]} + retrained target", where, look)
 
 
 def with_mean_voter(defense: str) -> Line:

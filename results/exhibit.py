@@ -429,7 +429,8 @@ class Exhibit:
             figures show them.
         draw: How it is drawn, or None for a table alone.
         notes: Texts under the table, made from the sheet.
-        caveat: One sentence under the figure that a reader needs to understand it.
+        caveat: One sentence under the figure that a reader needs to understand it, or a function
+            that makes it from the rows shown.
         repeats: Ids of which this one is a copy; they are measured in its place.
         note: Why nothing is measured.
 
@@ -453,7 +454,7 @@ class Exhibit:
     bracketed: bool = False
     draw: Curves | Bars | Dots | Scatter | Pictures | None = None
     notes: Sequence[Callable[[Any], str]] = ()
-    caveat: str = ""
+    caveat: str | Callable[[Sequence[Row]], str] = ""
     repeats: tuple[str, ...] = ()
     note: str = ""
 
@@ -487,6 +488,10 @@ class Exhibit:
     def applies_to(self, dataset: str) -> bool:
         """Whether it is measured on a data set; ``digits`` stands in for any."""
         return dataset == "digits" or dataset in self.datasets
+
+    def caveat_of(self, rows: Sequence[Row]) -> str:
+        """The sentence under the figure of some rows."""
+        return self.caveat if isinstance(self.caveat, str) else self.caveat(rows)
 
     def joined(self, *labels: str) -> str:
         """The labels of panel and line as one, empty ones left out."""

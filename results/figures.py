@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from matplotlib.artist import Artist
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from results.exhibit import DATASET_LABELS, THREAT_LABELS, Exhibit, Pictures, threat_words
 from results.panels import KINDS, hollow_entry, panel_size
 from results.pictures import load_pictures, picture_grid, pictures_path
+from results.row import Row
 from results.sheet import Point, Sheet, fill
 from results.store import RowStore
 from results.style import add_legend, new_figure, save_figure, style_context
@@ -85,7 +86,7 @@ def draw(sheet: Sheet, *, profile: str, seed: int = 0) -> Figure:
         )
     lines = [line for panel in sheet.panels for line in panel.lines]
     threats = [row.threat_model for line in lines for row in line.rows]
-    words = _words(sheet.exhibit, sheet.dataset, profile, seed, sheet.points, threats)
+    words = _words(sheet.exhibit, sheet.dataset, profile, seed, sheet.points, threats, sheet.rows)
     with style_context():
         figure, (panels,) = new_figure(
             *words, shape=(1, len(sheet.panels)), panel_size=panel_size(sheet)
@@ -104,6 +105,7 @@ def _words(
     seed: int,
     points: Iterable[Point],
     threats: Iterable[str],
+    rows: Sequence[Row] = (),
 ) -> tuple[str, str, str]:
     """Title, attacker, and the footer: where it is from, then what a reader must know."""
     title = f"{exhibit.id}  {DATASET_LABELS.get(dataset, dataset)}: {exhibit.title}"
@@ -115,4 +117,5 @@ def _words(
     parts = [f"profile {profile}", f"{images} images" if counts else "", f"seed {seed}"]
     parts.append(f"threat model {names}" if names else "no attack")
     footer = " · ".join(filter(None, parts))
-    return title, attacker, f"{footer}. {exhibit.caveat}" if exhibit.caveat else footer
+    caveat = exhibit.caveat_of(rows)
+    return title, attacker, f"{footer}. {caveat}" if caveat else footer

@@ -119,7 +119,7 @@ def _parts(sheet: Sheet, figure: str, table: str | None) -> list[str]:
     title = exhibit.title if label in exhibit.title else f"{exhibit.title}, {label}"
     title = f"{title[:1].upper()}{title[1:]} ({exhibit.id})"
     parts = [f"### {title}"]
-    parts += [f"![{title}](../{figure})", exhibit.caveat] if figure else []
+    parts += [f"![{title}](../{figure})", exhibit.caveat_of(sheet.rows)] if figure else []
     threats = {row.threat_model for row in sheet.rows} - {"none"} if table else set()
     parts += [f"Threat model {threat_words(threats)}."] if threats else []
     return [*parts, table or ""]

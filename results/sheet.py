@@ -127,7 +127,8 @@ def fill(exhibit: Exhibit, dataset: str, rows: Iterable[Row]) -> Sheet:
 
     The sheet has no panels if there is no row for it, or only rows of clean images, which many
     exhibits share, for one that asks for an attack. Points that lack a target which their line has
-    elsewhere are left out, and so are lines that lack one which others of their panel have.
+    elsewhere are left out, and so are lines that lack one which others of their panel have, and
+    lines of clean images alone beside attacked ones.
 
     Raises:
         ValueError: If two rows claim the same point, or a label cannot be filled in.
@@ -153,7 +154,7 @@ def fill(exhibit: Exhibit, dataset: str, rows: Iterable[Row]) -> Sheet:
     for panel in exhibit.panels:
         inside = [row for row in shown if matches(row, panel.where)]
         lines = [filled(line, inside) for line in expand(exhibit.lines, inside)]
-        lines = _of_all_targets(lines)
+        lines = _attacked_as_others(_of_all_targets(lines))
         if any(isinstance(one.line, Line) for one in lines):
             panels.append(SheetPanel(panel, tuple(lines)))
     present = [
@@ -182,6 +183,23 @@ def _of_all_targets(lines: Sequence[SheetLine]) -> list[SheetLine]:
         if isinstance(one.line, Derived)
         or (any(one.points.values()) and targets(one) in (set(), every))
     ]
+
+
+def _attacked_as_others(lines: Sequence[SheetLine]) -> list[SheetLine]:
+    """Lines without those of clean images alone, where others of their panel are attacked.
+
+    Not where the lines themselves are attacks, of which the clean images are one.
+    """
+
+    def clean(one: SheetLine) -> bool:
+        named = isinstance(one.line, Derived) or any(
+            "attack" in a for a in alternatives(one.line.where)
+        )
+        return not named and all(row.attack == "none" for row in one.rows)
+
+    measured = [one for one in lines if isinstance(one.line, Line)]
+    alone = [one for one in measured if clean(one)]
+    return [one for one in lines if one not in alone] if len(alone) < len(measured) else [*lines]
 
 
 def _attacked_as_asked(exhibit: Exhibit, rows: Sequence[Row]) -> bool:

@@ -46,6 +46,38 @@ def number(value: float, **changes: object) -> Row:
     return row(value=value, **fields)
 
 
+def of_larger_profiles() -> list[Row]:
+    """One row of each kind that only profiles of full width measure."""
+    noisy, pooled = "defense_cyclegan_noisy", ("sfl_vae", "defense_cyclegan")
+    retrained = {"target": "A", "retrained": True}
+    found = [
+        accuracy(0.5, defense=defense, decider="target", settings=retrained)
+        for defense in (*pooled, noisy, "vqunet_literal")
+    ]
+    found += [
+        accuracy(0.5, defense=noisy, decider=decider, settings={"target": "A"})
+        for decider in ("target", "vote", "vote_bayes")
+    ]
+    for defense in (*pooled, noisy):
+        for attack in ("fgsm", "bim", "pgd", "carlini_wagner"):
+            found += [
+                number(0.1, defense=defense, metric="overruled", threat_model=threat, attack=attack)
+                for threat in ("oblivious", "framework")
+            ]
+        settings = {"target": "A", "tables": "heldout"}
+        found.append(number(0.1, defense=defense, metric="overruled", settings=settings))
+    found.append(number(4.0, settings={"target": "A", "sfl_weight": 10.0, "mean_latent": False}))
+    split = {"split": "validation", "target": "wide_resnet"}
+    for defense in ("vqunet", "vqunet_literal"):
+        found.append(number(90.0, **CLEAN, defense=defense, metric="l1", settings=split))
+        for settings in (split, {**split, "retrained": True}):
+            found.append(clean(0.5, defense=defense, decider="target", settings=settings))
+    native = {"attack": "carlini_wagner_native", "norm": "l2", "epsilon": 1.0, "defense": "none"}
+    found.append(number(1.5, **native))
+    found.append(accuracy(0.0, decider="target", **native))
+    return found
+
+
 def cells(table: str) -> list[list[str]]:
     """The cells of a Markdown table, its heading first; what stands below is left out."""
     lines = table.split("\n\n")[0].strip().splitlines()

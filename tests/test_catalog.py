@@ -19,7 +19,7 @@ from results.markdown import sheet_table
 from results.row import FIELDS
 from results.sheet import fill
 from results.store import RowStore
-from tests.made_rows import cells
+from tests.made_rows import cells, of_larger_profiles
 
 ROOT = Path(__file__).parents[1]
 IDS = [one.id for one in catalog.EXHIBITS]
@@ -56,7 +56,16 @@ def test_ids_are_unique_and_name_paper_and_kind():
         (["003.F1"], ["003.F1.1"]),
         (["003.F1."], ["003.F1.1"]),
         (["003.T5", "003.F5.7", "003.T5.1"], ["003.T5.1", "003.F5.7"]),
-        (["003.S3"], ["003.S3.kl_weight", "003.S3.clean", "003.F3.6", "003.F4.2", "003.T5.1"]),
+        (["003.S3.clean"], ["003.S3.clean", "003.F3.6", "003.F4.2", "003.T5.1"]),
+        (
+            ["003.S3"],
+            [
+                *("003.S3.kl_weight", "003.S3.sfl_weight", "003.S3.clean"),
+                *("003.F3.6", "003.F4.2", "003.T5.1", "003.S3.overruled"),
+                *(f"003.F3.{n}" for n in range(7, 14)),
+                *(f"003.F4.{n}" for n in range(3, 6)),
+            ],
+        ),
         (["004.T8"], ["004.T8", "004.F9"]),
         (["000.F2"], ["000.F2", *(f"003.F4.{n}" for n in range(2, 6))]),
     ],
@@ -223,6 +232,7 @@ def _conditions(one: Exhibit) -> Iterator[Mapping[str, object]]:
 
 @pytest.mark.parametrize("one", SHOWN, ids=_ids(SHOWN))
 def test_conditions_are_of_fields_and_settings_that_rows_have(one, rows):
+    rows = [*rows, *of_larger_profiles()]
     known = FIELDS | {name for row in rows for name in row.settings}
     for where in _conditions(one):
         assert set(where) <= known

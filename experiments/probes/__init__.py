@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from experiments.measure import Study
-from experiments.probes import distances, features, pictures, success, timing, voting
+from experiments.probes import distances, features, pictures, readings, success, timing, voting
 from results.exhibit import Probe
 from validation import check_choice
 
@@ -14,6 +14,7 @@ PROBES: dict[str, Callable[..., None]] = {
     "clean_distances": distances.clean_distances,
     "weight_sweep": distances.weight_sweep,
     "perturbation_lengths": distances.perturbation_lengths,
+    "readings": readings.readings,
     "features": features.features,
     "index_changes": features.index_changes,
     "voting": voting.voting,

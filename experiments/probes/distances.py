@@ -233,8 +233,18 @@ def _measured(
     return found
 
 
+def mean_length(purified: np.ndarray, images: np.ndarray, norm: str) -> tuple[float, float]:
+    """The mean distance between two sets of images, and its standard error."""
+    lengths = _between(purified, images, norm)
+    return float(lengths.mean()), _standard_error(lengths)
+
+
 def _lengths(study: Study, purified: np.ndarray, norm: str) -> np.ndarray:
-    difference = purified.astype(np.float64) - study.data.test.images
+    return _between(purified, study.data.test.images, norm)
+
+
+def _between(purified: np.ndarray, images: np.ndarray, norm: str) -> np.ndarray:
+    difference = purified.astype(np.float64) - images
     return np.linalg.norm(difference.reshape(len(purified), -1), ORDERS[norm], axis=1)
 
 
