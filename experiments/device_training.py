@@ -67,6 +67,7 @@ class DeviceTraining:
         self.traces = 0
         """How often the step was traced, which is once."""
         self._build_model()
+        batches.on_epoch_end()  # Keras's fit does so before its first epoch: the order is the same
         self._data = _on_all_devices(_resident(batches))
         self._program: Callable[..., Any] | None = None
 
