@@ -13,6 +13,7 @@ A run stopped at any moment continues where it was when the same command is give
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import logging
 import os
@@ -193,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow warns of every further model whose predictions it compiles.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        return _carry_out(options, sys.argv[1:] if arguments is None else arguments)
+        return _carry_out(options, [__file__, *(sys.argv[1:] if arguments is None else arguments)])
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -274,16 +275,31 @@ def _carry_out(options: argparse.Namespace, arguments: list[str]) -> int:
     from experiments.memory import keep_freed_memory
 
     keep_freed_memory()
-    from experiments import devices, scheduler
+    from experiments import devices, executors, scheduler
     from experiments.time_limit import TimeIsUp, TimeLimit, limited
 
-    devices.use(options.devices)
     minutes = options.time_limit
     try:
+        if options.executor != "here":
+            command = functools.partial(executors.job_command, [sys.executable, *arguments])
+            executors.run_jobs(
+                run,
+                command,
+                executor=options.executor,
+                workers=options.workers,
+                minutes=minutes,
+            )
+            return 0
+        devices.use(options.devices)
         with limited(TimeLimit(minutes=minutes) if minutes else None):
             scheduler.run_all(run)
-    except TimeIsUp as stopped:
-        print(f"Stopped by the time limit of {minutes:g} minutes. {stopped}")
+    except TimeIsUp:
+        from experiments import planning
+
+        print(
+            f"Stopped by the time limit of {minutes:g} minutes; the same command continues. "
+            f"{planning.summary_line(run)}"
+        )
         return STOPPED
     return 0
 

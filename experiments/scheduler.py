@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 
 from experiments import datasets, probes, publishing, time_limit, zoo
 from experiments.artifacts import ArtifactStore
@@ -13,9 +14,7 @@ from experiments.training import TrainedModels
 from papers import catalog
 from results.exhibit import Exhibit, Grid, Pictures, matches
 from results.files import write_json
-
-_NAMED = 4
-"""How many exhibits the line of a stopped run names."""
+from results.row import Row
 
 
 def run_all(run: Run) -> None:
@@ -23,10 +22,10 @@ def run_all(run: Run) -> None:
 
     Raises:
         ValueError: If the profile has nothing to measure for any of them.
-        TimeIsUp: If the time limit of this call ended it; the message says what is left.
+        TimeIsUp: If the time limit of this call ended it.
     """
     for name in run.dataset_names:
-        exhibits = _measured_on(run, name)
+        exhibits = measured_on(run, name)
         if exhibits:
             _run_dataset(run, study_of(run, name), exhibits)
     if not run.rows_only:
@@ -34,7 +33,8 @@ def run_all(run: Run) -> None:
         report(run)
 
 
-def _measured_on(run: Run, dataset: str) -> list[Exhibit]:
+def measured_on(run: Run, dataset: str) -> list[Exhibit]:
+    """The chosen exhibits that one data set has."""
     return [e for e in run.exhibits if e.implemented and e.applies_to(dataset)]
 
 
@@ -70,7 +70,7 @@ def _run_dataset(run: Run, study: Study, exhibits: list[Exhibit]) -> None:
             _record(run, study, new=len(study.measured) > before)
             if not run.rows_only:
                 _draw_again(run, study, seen)
-            raise time_limit.TimeIsUp(_left(run, study.dataset, exhibit)) from None
+            raise
         new = len(study.measured) > before
         _record(run, study, new=new)
         if not run.rows_only and (new or not is_drawn(run, exhibit, study.dataset)):
@@ -88,14 +88,22 @@ def _run_dataset(run: Run, study: Study, exhibits: list[Exhibit]) -> None:
         _draw_again(run, study, seen)
 
 
-def _left(run: Run, dataset: str, exhibit: Exhibit) -> str:
-    """A sentence on what a stopped run has not measured yet."""
-    later = run.dataset_names[run.dataset_names.index(dataset) :]
-    left = [(name, one.id) for name in later for one in _measured_on(run, name)]
-    left = left[left.index((dataset, exhibit.id)) :]
-    names = ", ".join(f"{one} ({name})" for name, one in left[:_NAMED])
-    more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-    return f"Left: {names}{more}. The same command continues."
+def draw_fresh(run: Run, dataset: str, rows: Sequence[Row], measured: Collection[str]) -> None:
+    """Draws what other processes measured.
+
+    Args:
+        run: What was asked for.
+        dataset: Of which data set.
+        rows: Those that are new; figures that are there and show one are drawn again.
+        measured: The exhibits that are drawn in any case.
+    """
+    for exhibit in catalog.EXHIBITS:
+        if not exhibit.implemented or not exhibit.applies_to(dataset):
+            continue
+        shown = not isinstance(exhibit.draw, Pictures) and is_drawn(run, exhibit, dataset)
+        old = shown and any(matches(row, exhibit.where) for row in rows)
+        if old or exhibit.id in measured:
+            draw(run, exhibit, dataset)
 
 
 def _draw_again(run: Run, study: Study, seen: dict[str, int]) -> None:

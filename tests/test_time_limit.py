@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -166,19 +168,25 @@ def _pass(clock, seconds, steps):
 # -- a run ----------------------------------------------------------------------------------------
 
 
+def undefended_profile():
+    """Two targets, and no purifier."""
+    profile = smallest_profile()
+    plan = dataclasses.replace(profile.plans["digits"], purifiers={}, compared=())
+    return dataclasses.replace(profile, plans={"digits": plan})
+
+
 def test_a_run_of_one_step_at_a_time_ends_in_the_rows_of_one_call(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    scheduler.run_all(tiny_run(whole, smallest_profile(), SMALLEST_EXHIBITS))
+    scheduler.run_all(tiny_run(whole, undefended_profile(), SMALLEST_EXHIBITS))
     stops = 0
     while True:
         try:
             with limited(TimeLimit(minutes=1e-9)):
-                scheduler.run_all(tiny_run(parts, smallest_profile(), SMALLEST_EXHIBITS))
+                scheduler.run_all(tiny_run(parts, undefended_profile(), SMALLEST_EXHIBITS))
             break
-        except TimeIsUp as stopped:
+        except TimeIsUp:
             stops += 1
-            assert SMALLEST_EXHIBITS[0] in str(stopped)
-    assert stops > 5
+    assert stops >= 3
     assert rows_without_seconds(parts) == rows_without_seconds(whole) != []
     assert different_arrays(parts, whole) == []
     figures = [
@@ -195,8 +203,9 @@ def test_the_command_ends_with_its_own_status_and_says_what_is_left(tmp_path, mo
     folders = ["--results-dir", str(tmp_path / "r"), "--artifacts-dir", str(tmp_path / "a")]
     assert run_all.main([*folders, "--only", "003.F3.6", "--time-limit", "1e-9"]) == 3
     text = capsys.readouterr().out
-    assert "Stopped by the time limit" in text and "003.F3.6" in text
-    assert "The same command continues" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("Stopped")]
+    assert "the same command continues" in line
+    assert "Left: 1 of 1 figures and tables, 2 models to train" in line and "about" in line
 
 
 @pytest.mark.parametrize("minutes", ["0", "-3", "soon", "nan"])

@@ -156,6 +156,10 @@ def fair_profile() -> Profile:
             "defense_cyclegan_noisy": noisy["defense_cyclegan_noisy"],
             "magnet": PurifierConfig(name="magnet", training=BRIEF),
         },
+        variants=dict(
+            list(shared.sfl_variants(plan.purifiers["sfl_vae"], BRIEF).items())[::2]
+            + list(shared.kl_variants(plan.purifiers["sfl_vae"], BRIEF).items())[:1]
+        ),
         retrained=("A",),
         voters=tuple(ClassifierConfig(architecture=name, **brief) for name in "CA"),
         decision=DecisionConfig(num_drawn=1),
@@ -217,7 +221,8 @@ def puvae_profile() -> Profile:
         attacked_through={"puvae": 20},
         attacked_draws=2,
         searches=(1,),
-        timed_search=(2, 2),
+        timed_search=(2, 4),
+        timed_steps=2,
     )
     return dataclasses.replace(
         profile,
@@ -261,8 +266,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--smallest", action="store_true")
+    parser.add_argument("--only", nargs="+")
+    parser.add_argument("--rows-only", action="store_true")
     options = parser.parse_args()
+    profile, exhibits = tiny_profile(), EXHIBITS
     if options.smallest:
-        scheduler.run_all(tiny_run(options.folder, smallest_profile(), SMALLEST_EXHIBITS))
-    else:
-        scheduler.run_all(tiny_run(options.folder))
+        profile, exhibits = smallest_profile(), SMALLEST_EXHIBITS
+    run = tiny_run(options.folder, profile, options.only or exhibits)
+    scheduler.run_all(dataclasses.replace(run, rows_only=options.rows_only))
