@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from defenses.defended_classifier import DefendedClassifier
-from experiments import deciders, victims
-from experiments.attacked_sets import AttackedSets, Scenario
+from experiments import deciders, probes, victims
+from experiments.attacked_sets import UNBOUNDED, AttackedSets, Scenario, oblivious
 from experiments.deciders import aims, attacked_themselves, defended, families
 from experiments.evidence import conditional_tables
 from experiments.measure import Study, measure
+from experiments.scheduler import measure_exhibit
 from experiments.training import TrainedModels
-from results.exhibit import Grid
+from papers import catalog, lines
+from results.exhibit import PRESENT, Grid, Probe
+from results.figures import draw
+from results.markdown import sheet_table
+from results.sheet import fill
 from results.store import RowStore
 from tests.tiny_profile import fair_profile, later_profile, rows_where, study_of, tiny_run
 
@@ -62,7 +67,7 @@ def hashes(dry: Study) -> dict:
 
 def test_every_aim_of_a_decider_is_one_of_an_attack():
     assert set(deciders.AIMS.values()) == set(victims.AIMS)
-    assert set(deciders.AIMS) == set(deciders.DECIDERS)
+    assert {*deciders._POOL, "retrained", "detectors"} == set(deciders.AIMS) <= {*deciders.DECIDERS}
 
 
 def test_deciders_are_grouped_by_what_is_attacked_for_them():
@@ -165,6 +170,72 @@ def test_the_images_of_a_decider_fool_its_own_model_most(study):
     assert np.abs(attacked - clean).max() <= 0.1 + 1e-6
     limited = dataclasses.replace(scenario, through="sfl_vae")
     assert len(study.sets.images(limited)) == 20
+
+
+# -- what figures measure beside accuracies -------------------------------------------------------
+
+
+def test_the_smallest_perturbations_stand_below_the_figure(study):
+    grid = {**THROUGH, "threat": "oblivious", "targets": ("A",), "compared": False}
+    exhibit = lines.accuracy_curves(
+        "003.F9.9",
+        "",
+        ("cifar10",),
+        Grid(attacks=("carlini_wagner",), **{**grid, "defenses": ("none", "magnet")}),
+        [lines.NONE, lines.with_target("magnet")],
+        native="carlini_wagner_native",
+    )
+    measure_exhibit(study, exhibit)
+    scenario = oblivious("carlini_wagner_native", UNBOUNDED, "A")
+    change = study.sets.images(scenario) - study.data.test.images
+    lengths = np.linalg.norm(change.reshape(len(change), -1), axis=1)
+    (row,) = rows_where(study, {"metric": "l2", "attack": "carlini_wagner_native"})
+    assert row.value == pytest.approx(lengths.mean(), rel=1e-5)
+    sheet = fill(exhibit, "digits", study.rows.read("digits"))
+    said = study.models.target("A").predict(study.sets.images(scenario), verbose=0).argmax(1)
+    errs = 100 * (said != study.data.test.labels).mean()
+    text = sheet_table(sheet)
+    assert f"the bare classifier errs on {errs:.1f} % of the images, at a mean L2" in text
+    assert "ε = 1 " not in text and "| MagNet + target |" in text.split("no budget")[-1]
+    figure = draw(sheet, profile="tiny")
+    assert figure.axes
+    unfair = Study(
+        dataclasses.replace(study.profile, fair=False), study.models, study.rows, dry_run=True
+    )
+    measure_exhibit(unfair, exhibit)
+    assert {row.attack for row in unfair.planned} == {"none", "carlini_wagner"}
+
+
+def test_a_sweep_is_of_one_weight(study):
+    exhibit = catalog.exhibit("003.S3.sfl_weight")
+    measure_exhibit(study, exhibit)
+    rows = rows_where(study, {"sfl_weight": PRESENT})
+    assert {row.settings["sfl_weight"] for row in rows} == {0.0, 10.0}
+    places = {(row.metric, row.attack, row.epsilon) for row in rows}
+    assert places == {(m, *at) for m in ("l1", "l2") for at in (("none", 0.0), ("fgsm", 0.1))}
+    assert len(rows) == 8 and not any("kl_weight" in row.settings for row in rows)
+    measure_exhibit(study, catalog.exhibit("003.S3.kl_weight"))
+    swept = rows_where(study, {"kl_weight": PRESENT})
+    assert {row.settings["kl_weight"] for row in swept} == {1.0} and len(swept) == 2
+    sheet = fill(exhibit, "digits", study.rows.read("digits"))
+    assert [line.label for line in sheet.panels[0].lines] == ["weight 0", "weight 10"]
+
+
+def test_readings_are_compared_on_validation_images(study):
+    probe = Probe("readings", {"purifiers": ("magnet", "vqunet"), "target": "A"})
+    probes.run(study, "003.S5.reading", probe)
+    rows = rows_where(study, {"split": "validation"})
+    assert {row.defense for row in rows} == {"magnet"}
+    found = {(row.metric, row.settings.get("retrained", False)): row for row in rows}
+    images, labels = study.data.validation.images, study.data.validation.labels
+    purified = study.models.purifier("magnet").purify(images)
+    l1 = np.abs(purified.astype(np.float64) - images).sum(axis=(1, 2, 3))
+    assert found["l1", False].value == pytest.approx(l1.mean(), rel=1e-6)
+    for retrained in (False, True):
+        model = study.models.retrained("magnet", "A") if retrained else study.models.target("A")
+        right = model.predict(purified, verbose=0).argmax(1) == labels
+        row = found["accuracy", retrained]
+        assert (row.correct, row.total) == (right.sum(), len(labels))
 
 
 # -- what an attack depends on --------------------------------------------------------------------
