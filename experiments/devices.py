@@ -121,6 +121,8 @@ class _Dealt(keras.utils.PyDataset):
 
 def _names() -> list[str]:
     """The devices of the backend, GPUs if there are any."""
+    if keras.backend.backend() == "jax":
+        return keras.distribution.list_devices()
     return keras.distribution.list_devices("gpu") or keras.distribution.list_devices("cpu")
 
 
