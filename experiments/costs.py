@@ -17,9 +17,9 @@ import functools
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -35,8 +35,34 @@ FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT = 1, 2, 3
 """Passes through a network: its output; its gradient with respect to the images; and to the
 weights too."""
 Shape = tuple[int, int, int]
-Networks = Mapping[str, float]
-"""Operations of one forward pass of one image through each network of a purifier."""
+
+
+class Count(NamedTuple):
+    """What one forward pass of one image through a network takes.
+
+    Attributes:
+        operations: Floating-point operations.
+        weights: Numbers that the network holds.
+        activations: Numbers that a gradient needs of the way there: the inputs of all layers that
+            have weights.
+    """
+
+    operations: float
+    weights: float
+    activations: float
+
+    @classmethod
+    def total(cls, counts: Iterable[Count]) -> Count:
+        """The sum of several."""
+        return cls(*(float(sum(numbers)) for numbers in zip(*counts, strict=True)))
+
+    def minus(self, part: Count) -> Count:
+        """What is left of it without a part."""
+        return Count(*(whole - own for whole, own in zip(self, part, strict=True)))
+
+
+Networks = Mapping[str, Count]
+"""The counts of the networks that a classifier or a purifier consists of."""
 
 TRAINED_PASSES: dict[str, dict[str, float]] = {
     "DefenseCycleGAN": {
@@ -76,8 +102,8 @@ SAME_NETWORKS = (
 """What the names of arguments hold that leave the networks as they are."""
 
 
-def forward_operations(model: keras.Model) -> float:
-    """Operations of one image's forward pass through a functional model, nested ones included.
+def count_network(model: keras.Model) -> Count:
+    """Counts one image's forward pass through a functional model, nested ones included.
 
     Args:
         model: Built for one size of images.
@@ -85,7 +111,12 @@ def forward_operations(model: keras.Model) -> float:
     Raises:
         ValueError: If it is not functional, so that its layers' shapes are not known.
     """
-    return sum(_operations(layer, shape) for layer, shape in _calls(model))
+    calls = list(_calls(model))
+    return Count(
+        operations=float(sum(_operations(layer, shape) for layer, shape in calls)),
+        weights=float(sum(_size(weight.shape) for weight in model.weights)),
+        activations=float(sum(_size(shape) for layer, shape in calls if layer.weights)),
+    )
 
 
 def _calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, tuple[int | None, ...]]]:
@@ -156,7 +187,7 @@ def _size(shape: Any) -> int:
 def networks(
     config: ClassifierConfig | PurifierConfig, shape: Shape, num_classes: int = 10
 ) -> Networks:
-    """Operations of one forward pass of one image through each network of a configuration.
+    """The counts of each network of a configuration, for one forward pass of one image.
 
     A classifier is one network. PuVAE's encoder counts as two: the part that sees the image alone,
     and the rest, which is run for each class. So do VQUNet's layers and its comparison with all
@@ -210,17 +241,21 @@ class _Built:
         arguments = {"width": self.width, **dict(self.arguments)}
         if self.kind is ClassifierConfig:
             model = build_classifier(self.name, self.shape, self.num_classes, **arguments)
-            return {"network": forward_operations(model)}
+            return {"network": count_network(model)}
         entry = get_purifier(self.name)
         return _counted(entry.for_images(self.shape, self.num_classes, **arguments))
 
 
 def count(
     config: ClassifierConfig | PurifierConfig, shape: Shape, num_classes: int = 10
-) -> tuple[str, Networks]:
-    """As ``networks``, always counted anew, with the name under which the counts are kept."""
-    built = _Built.of(config, shape, num_classes)
-    return built.label, built.count()
+) -> Networks:
+    """As ``networks``, always counted anew."""
+    return _Built.of(config, shape, num_classes).count()
+
+
+def label(config: ClassifierConfig | PurifierConfig, shape: Shape, num_classes: int = 10) -> str:
+    """The name under which the counts of a configuration are kept."""
+    return _Built.of(config, shape, num_classes).label
 
 
 @functools.cache
@@ -231,22 +266,26 @@ def _networks(built: _Built) -> Networks:
 @functools.cache
 def kept_counts() -> dict[str, Networks]:
     """The counts that are kept, by name."""
-    return json.loads(COUNTS.read_text()) if COUNTS.is_file() else {}
+    kept = json.loads(COUNTS.read_text()) if COUNTS.is_file() else {}
+    return {
+        label: {name: Count(*numbers) for name, numbers in networks.items()}
+        for label, networks in kept.items()
+    }
 
 
 def _counted(purifier: Any) -> Networks:
     passes = TRAINED_PASSES[type(purifier).__name__]
     if "encoder_images" in passes:
-        images = forward_operations(purifier.encoder.get_layer("image_part"))
-        labels = forward_operations(purifier.encoder) - images
-        decoder = forward_operations(purifier.decoder)
+        images = count_network(purifier.encoder.get_layer("image_part"))
+        labels = count_network(purifier.encoder).minus(images)
+        decoder = count_network(purifier.decoder)
         return {"encoder_images": images, "encoder_labels": labels, "decoder": decoder}
     named = [name for name in passes if name != "nearest_codes"]
-    counts = {name: forward_operations(getattr(purifier, name)) for name in named}
+    counts = {name: count_network(getattr(purifier, name)) for name in named}
     if "nearest_codes" in passes:
         calls = [call for call in _calls(purifier.network) if isinstance(call[0], VectorQuantizer)]
-        counts["nearest_codes"] = sum(_operations(*call) for call in calls)
-        counts["network"] -= counts["nearest_codes"]
+        codes = Count(sum(_operations(*call) for call in calls), 0.0, 0.0)
+        counts |= {"network": counts["network"].minus(codes), "nearest_codes": codes}
     return counts
 
 
@@ -269,13 +308,13 @@ def training_operations(
         source: Operations of the frozen classifier that a purifier asks, which passes a gradient.
     """
     if isinstance(config, ClassifierConfig):
-        forward = networks(config, shape, num_classes)["network"]
+        forward = networks(config, shape, num_classes)["network"].operations
         if config.adversarial_epsilon is None:
             return WEIGHT_GRADIENT * forward
         return (INPUT_GRADIENT + 2 * WEIGHT_GRADIENT) * forward
     counts = networks(config, shape, num_classes)
     passes = TRAINED_PASSES[get_purifier(config.name).purifier_class.__name__]
-    own = sum(passes[name] * operations for name, operations in counts.items())
+    own = sum(passes[name] * one.operations for name, one in counts.items())
     return own + INPUT_GRADIENT * source
 
 
@@ -309,7 +348,8 @@ def purification(
         restarts: Of a search; ``None`` is the configuration's.
         steps: Of a search; ``None`` is the configuration's.
     """
-    counts = networks(config, shape, num_classes)
+    counted = networks(config, shape, num_classes)
+    counts = {name: one.operations for name, one in counted.items()}
     kind = get_purifier(config.name).purifier_class
     if kind.__name__ == "DefenseGAN":
         given = {**_defaults(kind), **config.arguments}

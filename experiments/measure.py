@@ -138,11 +138,6 @@ class Study:
             settings: What else tells it apart.
             threat: What the attacker of this decider knows, where it is not the scenario's.
         """
-        recipe = {
-            "depends_on": depends_on,
-            "attack": self.sets.attack_recipe(scenario.attack),
-            "images": self.sets.image_hash,
-        }
         return Row(
             dataset=self.dataset,
             defense=defense,
@@ -155,8 +150,17 @@ class Study:
             value=0.0,
             seed=self.seed,
             settings=settings or {},
-            config_hash=reproducibility.stable_hash(recipe),
+            config_hash=self.config_hash(scenario, depends_on),
         )
+
+    def config_hash(self, scenario: Scenario, depends_on: Mapping[str, Any]) -> str:
+        """The hash of everything that a number depends on."""
+        recipe = {
+            "depends_on": depends_on,
+            "attack": self.sets.attack_recipe(scenario.attack),
+            "images": self.sets.image_hash,
+        }
+        return reproducibility.stable_hash(recipe)
 
     def ensure(
         self,

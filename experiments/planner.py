@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import zoo
+from defenses.registry import get_purifier
+from experiments import deciders, zoo
 from experiments.artifacts import MANIFEST, ArtifactStore
-from experiments.attacked_sets import Scenario
-from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
+from experiments.attacked_sets import Scenario, oblivious
+from experiments.config import DatasetPlan
 from experiments.datasets import Dataset, Split
 from experiments.measure import CLEAN, Study
 from experiments.reproducibility import stable_hash
@@ -27,8 +28,8 @@ from experiments.runs import Run
 from experiments.scheduler import measure_exhibit
 from experiments.speed import Speed, Work
 from experiments.training import TrainedModels
-from experiments.workload import Images, Model, Workload
-from results.exhibit import Exhibit
+from experiments.workload import Images, Model, ModelNames, Workload
+from results.exhibit import Exhibit, Probe
 from results.files import UNREADABLE_ARRAYS
 from results.row import Row
 
@@ -46,6 +47,7 @@ class Step:
         operations: What it takes.
         seconds: About how long.
         epochs: Of a training, those that are left.
+        gigabytes: About what is held in the device's memory at once.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Step:
     operations: float
     seconds: float
     epochs: int = 0
+    gigabytes: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,8 @@ class ExhibitPlan:
         id: Of the exhibit.
         title: What it shows.
         rows: How many rows it asks for.
-        missing: How many of them, and of pictures, are not there.
+        missing: How many of them are not there and are not measured by an exhibit before it.
+        pictures: How many files of pictures are not there.
         models: How many models these need.
         cached_models: How many of the models are there, or are made for an exhibit before it.
         sets: How many attacked sets the missing rows need.
@@ -77,6 +81,7 @@ class ExhibitPlan:
     title: str
     rows: int
     missing: int
+    pictures: int
     models: int
     cached_models: int
     sets: int
@@ -92,6 +97,11 @@ class ExhibitPlan:
     def operations(self) -> float:
         """What it takes."""
         return sum(step.operations for step in self.steps)
+
+    @property
+    def gigabytes(self) -> float:
+        """About what its largest step holds in the device's memory."""
+        return max((step.gigabytes for step in self.steps), default=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,7 +149,8 @@ class Planner(Study):
         self.depends: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         self.pictures: list[Path] = []
         self.done: set[Any] = set()
-        self.names = _Names(plan)
+        self.names = ModelNames(plan)
+        self.has_rows = known is not None and run.rows.has_any(name)
 
     # What a study is asked for.
 
@@ -147,6 +158,10 @@ class Planner(Study):
         row = super().row(scenario, depends_on, **fields)
         self.depends[row.place, row.config_hash] = depends_on
         return row
+
+    def config_hash(self, scenario: Scenario, depends_on: Mapping[str, Any]) -> str:
+        # With no row to compare it with, hashing would be nearly all that a plan takes.
+        return super().config_hash(scenario, depends_on) if self.has_rows else ""
 
     def ensure(
         self,
@@ -179,12 +194,15 @@ class Planner(Study):
             if missing:
                 steps += self._steps(asked, missing, models, sets)
         pictures = {path for path in self.pictures if not path.is_file()}
+        if pictures:
+            steps += self._shown(exhibit, models, sets)
         return ExhibitPlan(
             dataset=self.dataset,
             id=exhibit.id,
             title=exhibit.title,
             rows=sum(len(asked.rows) for asked in self.asked),
-            missing=missing_rows + len(pictures),
+            missing=missing_rows,
+            pictures=len(pictures),
             models=len(models),
             cached_models=sum(models.values()),
             sets=len(sets),
@@ -193,7 +211,7 @@ class Planner(Study):
         )
 
     def _has_row(self, row: Row) -> bool:
-        if self.known is not None and self.rows.has(row):
+        if self.has_rows and self.rows.has(row):
             return True
         # Another exhibit before this one measures it.
         return self._first((row.place, row.config_hash)) is False
@@ -220,6 +238,32 @@ class Planner(Study):
             if scenario.attack != "none":
                 yield from self._attack(scenario, sets)
         yield from self._measure(asked, missing, depends)
+
+    def _shown(
+        self, exhibit: Exhibit, models: dict[Model, bool], sets: dict[Any, bool]
+    ) -> Iterator[Step]:
+        """What pictures need: the purifier with its pool, the target, and an attacked set."""
+        for part in exhibit.measures:
+            asked = part.settings if isinstance(part, Probe) else {}
+            defense, attack = asked.get("purifier", asked.get("defense")), asked.get("attack")
+            wanted = asked.get("targets", (asked.get("target"),))
+            found = (deciders.defended(self.plan, defense or "none", one) for one in wanted)
+            who = next((one for one in found if one is not None), None)
+            if who is None or attack is None:
+                continue
+            recipes = [self.models.target_recipe(who.target)]
+            if who.key is not None:
+                recipes.append(self.models.purifier_recipe(who.key))
+                if get_purifier(self.plan.purifier(who.key).name).pooled:
+                    recipes += self.models.pool_recipes(who.key)
+            for model, recipe in self.names.models_in(recipes).items():
+                yield from self._train(model, recipe, models)
+            epsilon = asked.get("epsilon", "axis")
+            budgets = self.budgets("axis" if isinstance(epsilon, float) else epsilon, attack)
+            near = epsilon if isinstance(epsilon, float) else max(budgets)
+            nearest = min(budgets, key=lambda one: abs(one - near))
+            if nearest > 0:
+                yield from self._attack(oblivious(attack, nearest, who.target), sets)
 
     def _train(
         self, model: Model, recipe: Mapping[str, Any], models: dict[Model, bool]
@@ -277,7 +321,11 @@ class Planner(Study):
             through = f" through {scenario.through}" if scenario.through else ""
             reach = "" if self._whole_axis(scenario) else f", ε = {scenario.epsilon:.3g}"
             name = f"{scenario.attack} on {' and '.join(scenario.targets)}{through}{reach}"
-            yield self._step("attack", name, [self.work.attack(self.sets, scenario)])
+            work = self.work.attack(self.sets, scenario)
+            # Sets that differ in their budget are made by one compiled search.
+            if not self._first(("program", dataclasses.replace(scenario, epsilon=1.0))):
+                work = dataclasses.replace(work, programs=0)
+            yield self._step("attack", name, [work])
 
     def _whole_axis(self, scenario: Scenario) -> bool:
         bounded = self.sets.attack_config(scenario.attack).bounded
@@ -391,53 +439,5 @@ class Planner(Study):
             operations=sum(work.operations for work in works),
             seconds=sum(self.speed.seconds(work) for work in works),
             epochs=epochs,
+            gigabytes=max((work.bytes for work in works), default=0.0) / 1e9,
         )
-
-
-class _Names:
-    """The models of a plan by their recipes, which hold the plan's own configurations."""
-
-    def __init__(self, plan: DatasetPlan) -> None:
-        self.purifiers = _by_identity({**plan.purifiers, **plan.variants})
-        self.classifiers = _by_identity(plan.classifiers)
-
-    def models_in(self, value: Any) -> dict[Model, Mapping[str, Any]]:
-        """Every model that a recipe names, with its own recipe."""
-        found: dict[Model, Mapping[str, Any]] = {}
-        if isinstance(value, Mapping):
-            model = self._model(value)
-            if model is not None:
-                return {model: value}
-            value = list(value.values())
-        if isinstance(value, list | tuple):
-            for item in value:
-                found.update(self.models_in(item))
-        return found
-
-    def recipe(self, models: TrainedModels, model: Model) -> Mapping[str, Any]:
-        """The recipe of a purifier or of a classifier."""
-        if model.kind == "purifiers":
-            return models.purifier_recipe(model.name)
-        return models.target_recipe(model.name)
-
-    def _model(self, recipe: Mapping[str, Any]) -> Model | None:
-        config = recipe.get("config")
-        if isinstance(config, PurifierConfig):
-            return Model("purifiers", self.purifiers[id(config)])
-        if not isinstance(config, ClassifierConfig):
-            return None
-        if "queried" in recipe:
-            return Model("substitutes", self.classifiers[id(recipe["queried"]["config"])])
-        if "purifier" not in recipe:
-            return Model("targets", self.classifiers[id(config)])
-        behind = self.purifiers[id(recipe["purifier"]["config"])]
-        if "retrained" in recipe:
-            return Model("retrained", recipe["retrained"], behind)
-        return Model("voters", str(recipe["index"]), behind)
-
-
-def _by_identity(configs: Mapping[str, Any]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for name, config in configs.items():
-        found.setdefault(id(config), name)
-    return found

@@ -43,15 +43,17 @@ class Plan:
     @property
     def left(self) -> tuple[ExhibitPlan, ...]:
         """The exhibits of which something is missing."""
-        return tuple(exhibit for exhibit in self.exhibits if exhibit.missing)
+        return tuple(one for one in self.exhibits if one.missing or one.pictures)
 
 
-def estimates(run: Run, speed: Speed | None = None) -> Plan:
+def estimates(run: Run, speed: Speed | None = None, *, look_for_data: bool = True) -> Plan:
     """What is left of a run, and about how long it takes.
 
     Args:
         run: What is asked for.
         speed: Of the device; ``None`` measures that of the one at hand, in a second or two.
+        look_for_data: Whether to look for what is there, which is told by the images; without,
+            everything counts as missing.
 
     Returns:
         A plan; nothing is trained, attacked or written.
@@ -63,7 +65,7 @@ def estimates(run: Run, speed: Speed | None = None) -> Plan:
         exhibits = [e for e in run.exhibits if e.implemented and e.applies_to(name)]
         if not exhibits:
             continue
-        known = _known_data(run, name)
+        known = _known_data(run, name) if look_for_data else None
         if known is None:
             unknown.append(name)
         planner = Planner(run, name, known, speed)
@@ -74,28 +76,30 @@ def estimates(run: Run, speed: Speed | None = None) -> Plan:
 
 
 def _known_data(run: Run, name: str) -> KnownData | None:
-    """From the record beside the rows, else from the images; ``None`` if there are neither."""
+    """What tells the images apart: from a record beside rows, else from the images themselves.
+
+    ``None`` if there are neither. Where neither rows nor attacked sets are there to be compared,
+    the record of any profile will do, as it has what tells the trained models apart.
+    """
     plan = run.profile.plans[name]
-    record = run.rows.folder / f"{name}_seed{run.seed}.json"
-    try:
-        read = json.loads(record.read_text())
-        counts = {part: int(read["images"][part]) for part in ("train", "validation", "test")}
-        images = dataclasses.replace(Images.of_plan(plan), **counts)
-        return KnownData(checksum=read["checksum"], test_images=read["test_images"], images=images)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    own = run.rows.folder / f"{name}_seed{run.seed}.json"
+    records = [own]
+    if not run.rows.has_any(name) and not (run.artifacts_dir / "attacked_sets").is_dir():
+        records += sorted(own.parent.parent.glob(f"*/{name}_seed*.json"))
+    for path in records:
+        try:
+            record = json.loads(path.read_text())
+            checksum, test_images = str(record["checksum"]), str(record["test_images"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        images = Images.of_plan(plan)
+        return KnownData(checksum=checksum, test_images=test_images, images=images)
     try:
         data = datasets.load(plan.dataset, run.data_dir)
     except datasets.DatasetError:
         return None
-    images = Images(
-        shape=data.input_shape,
-        train=len(data.train),
-        validation=len(data.validation),
-        test=len(data.test),
-        num_classes=data.num_classes,
-    )
     sets = Study(run.profile, trained_models(run, plan, data), run.rows).sets
+    images = Images.of_data(data)
     return KnownData(checksum=data.checksum, test_images=sets.image_hash, images=images)
 
 
@@ -122,15 +126,17 @@ def summary_line(run: Run, speed: Speed | None = None) -> str:
 
 
 def _state(exhibit: ExhibitPlan) -> str:
-    if not exhibit.missing:
-        return f"all {exhibit.rows} rows are there" if exhibit.rows else "its pictures are there"
-    parts = [f"{exhibit.missing} of {exhibit.rows} rows to measure"]
-    if exhibit.rows < exhibit.missing:
-        parts = ["pictures to make"]
+    if not exhibit.missing and not exhibit.pictures:
+        return "all is there, or measured before it"
+    parts = []
+    if exhibit.missing:
+        parts.append(f"{exhibit.missing} of {exhibit.rows} rows to measure")
+    if exhibit.pictures:
+        parts.append("pictures to make")
     if exhibit.models:
-        parts.append(f"{exhibit.cached_models} of {exhibit.models} models there")
+        parts.append(f"{exhibit.cached_models} of {exhibit.models} models there by then")
     if exhibit.sets:
-        parts.append(f"{exhibit.cached_sets} of {exhibit.sets} attacked sets there")
+        parts.append(f"{exhibit.cached_sets} of {exhibit.sets} attacked sets there by then")
     return f"{', '.join(parts)}; about {duration(exhibit.seconds)}"
 
 
@@ -166,12 +172,12 @@ def _total(plan: Plan) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in a unit that suits them: seconds, minutes, hours or days."""
+    """Seconds in a unit that suits them, to two digits: seconds, minutes, hours or days."""
     for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
         if seconds < size * limit:
-            return (
-                f"{seconds / size:.2g} {unit}"
-                if seconds < size * 10
-                else f"{seconds / size:.0f} {unit}"
-            )
-    return f"{seconds / 86_400:.2g} days"
+            return f"{_two_digits(seconds / size)} {unit}"
+    return f"{_two_digits(seconds / 86_400)} days"
+
+
+def _two_digits(number: float) -> str:
+    return f"{float(f'{number:.2g}'):g}"

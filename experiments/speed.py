@@ -34,12 +34,14 @@ class Work:
         operations: In all.
         steps: Calls of a compiled function.
         programs: Compiled functions.
+        bytes: What is held in the device's memory at once.
     """
 
     kind: str
     operations: float
     steps: float = 0.0
     programs: int = 0
+    bytes: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ def measured() -> Speed:
     """
     training = TrainingConfig(epochs=1)
     config = ClassifierConfig(architecture=_YARDSTICK, training=training)
-    operations = WEIGHT_GRADIENT * networks(config, _SHAPE)["network"]
+    operations = WEIGHT_GRADIENT * networks(config, _SHAPE)["network"].operations
     # A seed of its own: what is trained later must not depend on having asked.
     model = build_classifier(_YARDSTICK, _SHAPE, seed=0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from attacks.substitute import SubstituteTraining
 from attacks.threat_models import ThreatModel
@@ -14,7 +14,9 @@ from defenses.registry import get_purifier
 from experiments import costs
 from experiments.attacked_sets import BATCH_SIZE, AttackedSets, Scenario
 from experiments.config import ClassifierConfig, DatasetPlan, Profile, PurifierConfig
-from experiments.costs import FORWARD, INPUT_GRADIENT, Shape
+from experiments.costs import FORWARD, INPUT_GRADIENT, Count, Shape
+from experiments.datasets import Dataset
+from experiments.recipes import Recipes
 from experiments.speed import Work
 
 SHAPES: dict[str, Shape] = {"cifar10": (32, 32, 3), "svhn_cropped": (32, 32, 3)}
@@ -27,6 +29,8 @@ SIZES = {
     "svhn_cropped": (73_257, 26_032),
 }
 """Training and test images."""
+FLOAT = 4
+"""Bytes of a number."""
 _PASSED = 250
 """Images of a batch that only passes through networks."""
 
@@ -87,6 +91,17 @@ class Images:
             test=min(test, config.test_limit or test),
         )
 
+    @classmethod
+    def of_data(cls, data: Dataset) -> Images:
+        """Those of a data set that is at hand."""
+        return cls(
+            shape=data.input_shape,
+            train=len(data.train),
+            validation=len(data.validation),
+            test=len(data.test),
+            num_classes=data.num_classes,
+        )
+
 
 class Workload:
     """The operations of a plan's parts.
@@ -140,9 +155,22 @@ class Workload:
         else:
             kind = "bfloat16" if getattr(training, "precision", "") == "bfloat16" else "classifier"
         steps = math.ceil(passes / training.batch_size)
+        copies = 1 + (len(config.copies.attacks) if getattr(config, "copies", None) else 0)
+        trained = self._count(config)
+        source = getattr(config, "source", None)
+        frozen = self._count(self.plan.classifier(source)) if source else Count(0, 0, 0)
+        # Weights, their gradients and two moments; activations, and as much again to work with.
+        held = FLOAT * (4 * trained.weights + frozen.weights)
+        held += 2 * FLOAT * training.batch_size * (trained.activations + frozen.activations)
         return [
             *works,
-            Work(kind=kind, operations=passes * each, steps=steps, programs=1),
+            Work(
+                kind=kind,
+                operations=passes * each,
+                steps=steps,
+                programs=1,
+                bytes=held + self._resident(number, copies),
+            ),
         ]
 
     def attack(self, sets: AttackedSets, scenario: Scenario) -> Work:
@@ -152,7 +180,33 @@ class Workload:
         config = sets.attack_config(scenario.attack)
         operations = number * costs.attack_operations(config, gradient)
         steps = operations / gradient / BATCH_SIZE
-        return Work(kind="attack", operations=operations, steps=steps, programs=1)
+        counts = [self._count(self.config(model)) for model in self.attacked(scenario)]
+        draws = scenario.num_draws if scenario.through else 1
+        held = sum(one.weights + 2 * draws * BATCH_SIZE * one.activations for one in counts)
+        return Work(
+            kind="attack", operations=operations, steps=steps, programs=1, bytes=FLOAT * held
+        )
+
+    def attacked(self, scenario: Scenario) -> list[Model]:
+        """The models that are held at once while a set is made."""
+        targets = [Model("targets", name) for name in scenario.targets]
+        if scenario.threat == ThreatModel.TRANSFER:
+            return [Model("substitutes", scenario.targets[0])]
+        if scenario.through is None:
+            return targets
+        key = scenario.through
+        purifier = Model("purifiers", key)
+        pool = [Model("voters", str(index), key) for index in range(len(self.plan.pool(key)))]
+        if scenario.aimed in ("vote", "vote_bayes"):
+            return [purifier, *pool, *(targets if scenario.aimed == "vote_bayes" else ())]
+        if scenario.aimed == "retrained":
+            return [purifier, Model("retrained", scenario.targets[0], key)]
+        # Of a pool one voter at a time, the largest of which counts.
+        entry = get_purifier(self.plan.purifier(key).name)
+        if scenario.threat == ThreatModel.FRAMEWORK and not scenario.aimed and entry.pooled:
+            pool.sort(key=lambda model: self._count(self.config(model)).activations)
+            return [purifier, *pool[-1:]]
+        return [purifier, *targets]
 
     def passes(self, models: Iterable[Model], number: float) -> Work:
         """What passing images through models takes."""
@@ -196,8 +250,17 @@ class Workload:
 
     # -- parts ----------------------------------------------------------------------------------
 
+    def _count(self, config: ClassifierConfig | PurifierConfig) -> Count:
+        """All networks of a configuration together."""
+        counts = costs.networks(config, self.images.shape, self.images.num_classes)
+        return Count.total(counts.values())
+
+    def _resident(self, number: int, channels: int = 1) -> float:
+        """Bytes of 8-bit images that lie on the device."""
+        return float(number * channels * math.prod(self.images.shape))
+
     def _classifier(self, config: ClassifierConfig) -> float:
-        return costs.networks(config, self.images.shape, self.images.num_classes)["network"]
+        return self._count(config).operations
 
     @functools.cache  # noqa: B019  one object lives as long as a plan is looked at
     def _purification(self, key: str) -> costs.Purification:
@@ -213,7 +276,7 @@ class Workload:
             **(self.plan.substitute.arguments if self.plan.substitute else {})
         )
         target = self.forward(Model("targets", model.name))
-        own = costs.networks(config, self.images.shape, self.images.num_classes)["network"]
+        own = self._classifier(config)
         seen = training.num_seed_images * (2**training.num_rounds - 1) * training.epochs
         return Work(
             kind="classifier",
@@ -268,3 +331,52 @@ class Workload:
         kind = "retrained" if entry.retrains_classifier else "targets"
         behind = key if entry.retrains_classifier else ""
         return [FORWARD * self.forward(Model(kind, target, behind))]
+
+
+class ModelNames:
+    """The models of a plan by their recipes, which hold the plan's own configurations."""
+
+    def __init__(self, plan: DatasetPlan) -> None:
+        self.purifiers = _by_identity({**plan.purifiers, **plan.variants})
+        self.classifiers = _by_identity(plan.classifiers)
+
+    def models_in(self, value: Any) -> dict[Model, Mapping[str, Any]]:
+        """Every model that a recipe names, with its own recipe."""
+        found: dict[Model, Mapping[str, Any]] = {}
+        if isinstance(value, Mapping):
+            model = self._model(value)
+            if model is not None:
+                return {model: value}
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            for item in value:
+                found.update(self.models_in(item))
+        return found
+
+    def recipe(self, models: Recipes, model: Model) -> Mapping[str, Any]:
+        """The recipe of a purifier or of a classifier."""
+        if model.kind == "purifiers":
+            return models.purifier_recipe(model.name)
+        return models.target_recipe(model.name)
+
+    def _model(self, recipe: Mapping[str, Any]) -> Model | None:
+        config = recipe.get("config")
+        if isinstance(config, PurifierConfig):
+            return Model("purifiers", self.purifiers[id(config)])
+        if not isinstance(config, ClassifierConfig):
+            return None
+        if "queried" in recipe:
+            return Model("substitutes", self.classifiers[id(recipe["queried"]["config"])])
+        if "purifier" not in recipe:
+            return Model("targets", self.classifiers[id(config)])
+        behind = self.purifiers[id(recipe["purifier"]["config"])]
+        if "retrained" in recipe:
+            return Model("retrained", recipe["retrained"], behind)
+        return Model("voters", str(recipe["index"]), behind)
+
+
+def _by_identity(configs: Mapping[str, Any]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for name, config in configs.items():
+        found.setdefault(id(config), name)
+    return found
