@@ -198,6 +198,9 @@ class Best:
         most: Whether the best in more than half of the groups is enough, and in more than chance
             gives in part.
         near: Whether second within the 95 % interval is enough in part; for groups of one place.
+        ties: Whether a lead or lag within the 95 % interval decides nothing; for groups of one
+            place.
+        needed: A rival, or several as one line, without which it is the best in part at most.
         within: Conditions and a limit: a line whose row of these conditions has a greater value is
             out of the comparison; if ``line`` is, it is not the best.
     """
@@ -211,6 +214,8 @@ class Best:
     expected: Collection[tuple] = ()
     most: bool = False
     near: bool = False
+    ties: bool = False
+    needed: Line | None = None
     within: tuple[Where, float] | None = None
 
     def judge(self, evidence: Evidence) -> Verdict:
@@ -219,7 +224,7 @@ class Best:
         by = Axis((*self.groups.names, *self.along), "")
         series = {one: evidence.series(one, by) for one in (self.line, *rivals)}
         late = {one for one in series if self._late(one, evidence)}
-        best = close = 0
+        best = close = undecided = 0
         texts, whole = [], set()
         for group in dict.fromkeys(self._group(place) for place in series[self.line]):
             found = {one: self._inside(own, group) for one, own in series.items()}
@@ -233,24 +238,36 @@ class Best:
             scores = {one: round(self.score(own), 6) for one, own in kept.items() if own}
             mine = scores.pop(self.line, None)
             rival = max(scores, key=scores.__getitem__, default=None)
-            if mine is not None and (rival is None or mine > scores[rival]):
+            level = mine is not None and rival is not None
+            level = level and not Pair.independent(kept[rival][-1], kept[self.line][-1]).clear
+            if self.ties and level:
+                undecided += 1
+            elif mine is not None and (rival is None or mine > scores[rival]):
                 best += 1
-            elif mine is not None and rival is not None:
-                close += not Pair.independent(kept[rival][-1], kept[self.line][-1]).clear
+            else:
+                close += level
             texts.append(
                 f"{self.groups.words(group)} {'too late' if mine is None else f'{mine:.1f}'} "
                 f"({'others too late' if rival is None else f'{rival.label} {scores[rival]:.1f}'})"
             )
         if not texts:
             return _NO_ROWS
-        words = f"the best at {best} of {len(texts)}; {self.words}: {', '.join(texts)}"
+        judged = len(texts) - undecided
+        counted = f"{judged}, undecided at {undecided}" if undecided else f"{judged}"
+        words = f"the best at {best} of {counted}; {self.words}: {', '.join(texts)}"
+        if not judged:
+            return NOT_MEASURED, words
         full = set(self.expected) <= whole
+        if self.needed is not None and not any(
+            matches(r, self.needed.where) for r in evidence.rows
+        ):
+            full, words = False, f"{words}; {self.needed.label} was not measured"
         if self.most:
-            chance = len(series) * best > len(texts)
-            return _graded(2 * best > len(texts) and full, chance), words
-        if self.near and best < len(texts) == best + close:
+            chance = len(series) * best > judged
+            return _graded(2 * best > judged and full, chance), words
+        if self.near and best < judged == best + close:
             return PARTLY, words
-        return _share(best, len(texts), full), words
+        return _share(best, judged, full), words
 
     def _group(self, place: tuple) -> tuple:
         return place[: len(self.groups.names)]

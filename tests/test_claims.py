@@ -336,6 +336,37 @@ def test_second_within_the_interval_is_partly_where_that_is_enough(value, near, 
     assert judged(dataclasses.replace(judge, near=False), rows)[0] == far
 
 
+def test_the_best_without_the_rival_that_matters_is_so_in_part():
+    rows = [accuracy(0.8, **METHOD.where), accuracy(0.5, **RIVAL.where)]
+    third = Line("a third", {"defense": "magnet"})
+    judge = Best(line=METHOD, others=[RIVAL, third], along=(), needed=third)
+    verdict, words = judged(judge, rows)
+    assert (verdict, words.split("; ")[-1]) == (PARTLY, "a third was not measured")
+    verdict, words = judged(judge, [*rows, accuracy(0.6, **third.where)])
+    assert verdict == REPRODUCED and "not measured" not in words
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict", "words"),
+    [
+        ((0.58, 0.7), REPRODUCED, "the best at 1 of 1, undecided at 1; "),
+        ((0.62, 0.5), NOT, "the best at 0 of 1, undecided at 1; "),
+        ((0.62, 0.58), MISSING, "the best at 0 of 0, undecided at 2; "),
+        ((0.7, 0.5), PARTLY, "the best at 1 of 2; "),
+    ],
+)
+def test_a_tie_decides_nothing_where_the_judge_says_so(values, verdict, words):
+    # Half widths of 3.0: a difference of 4.3 decides.
+    rows = [
+        accuracy(value, **line.where, attack=attack)
+        for line, found in ((METHOD, values), (RIVAL, (0.6, 0.6)))
+        for attack, value in zip(("fgsm", "pgd"), found, strict=True)
+    ]
+    judge = Best(line=METHOD, others=[RIVAL], along=(), ties=True)
+    found = judged(judge, rows)
+    assert found[0] == verdict and found[1].startswith(words)
+
+
 @pytest.mark.parametrize(
     ("method", "slow", "verdict", "words"),
     [

@@ -186,7 +186,7 @@ def test_every_defense_meets_every_attack_before_both_targets(puvae):
             assert {target, row.settings["source"]} == {"puvae_a", "puvae_b"}
             expected = (UNBOUNDED, "l2") if "carlini" in attack else (0.3, "linf")
             assert {(row.epsilon, row.norm) for row in rows} == {expected}
-    transferred = rows_where(study, {"threat_model": "transfer", "decider": "target"})
+    transferred = rows_where(study, {"threat_model": "transfer", "metric": "accuracy"})
     assert len(transferred) == 3 * 2 * 7
 
 

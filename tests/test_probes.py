@@ -8,12 +8,13 @@ import re
 import numpy as np
 import pytest
 
+from defenses.defense_gan import DefenseGAN
 from defenses.feature_diagnostics import feature_diagnostics
-from defenses.magnet import MagNet
+from defenses.puvae import PuVAE
 from experiments import probes
 from experiments.attacked_sets import Scenario
 from experiments.measure import Study
-from experiments.probes import voting
+from experiments.probes import timing, voting
 from experiments.runs import draw, is_drawn
 from experiments.scheduler import measure_exhibit
 from results.exhibit import ABSENT, PRESENT, Probe
@@ -42,7 +43,10 @@ def dissertation(tmp_path_factory, uncompiled):
 
 @pytest.fixture(scope="module")
 def puvae(tmp_path_factory, uncompiled):
-    return measured(tmp_path_factory.mktemp("puvae"), puvae_profile(), PUVAE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "WIDTH", 0.1)
+        patch.setattr(timing, "REPEATS", 2)
+        yield measured(tmp_path_factory.mktemp("puvae"), puvae_profile(), PUVAE)
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +127,6 @@ def test_what_a_plan_does_not_have_is_named(later, probe, settings, message):
         probes.run(later, "009.F1", Probe(probe, {"targets": ("puvae_a",), **known, **settings}))
 
 
-def test_seconds_need_a_classifier_of_the_plan(later):
-    settings = {"targets": ("puvae_a",), "images": 8}
-    with pytest.raises(ValueError, match="received A, wide_resnet, substitute_0"):
-        probes.run(later, "009.T1", Probe("seconds", settings))
-
-
 @pytest.mark.parametrize(
     ("probe", "settings", "message"),
     [
@@ -144,7 +142,7 @@ def test_settings_of_a_probe_are_checked(later, tmp_path, monkeypatch, probe, se
     usual = {
         "clean_distances": {"purifiers": ("sfl_vae",)},
         "voting": {"attack": "fgsm", "target": "A", "purifier": "sfl_vae"},
-        "seconds": {"targets": ("A",)},
+        "seconds": {},
         "accuracy_against_time": {"targets": ("A",), "attacks": ("fgsm",), "epsilon": (0.1,)},
         "example_images": {"purifier": "sfl_vae", "target": "A", "attack": "fgsm"},
     }
@@ -267,29 +265,43 @@ def test_voters_are_analysed_for_every_size_of_the_pool(later, tmp_path, monkeyp
 # -- PuVAE ----------------------------------------------------------------------------------------
 
 
-def test_seconds_are_measured_and_the_floor_is_one_plain_pass(timed):
-    rows = rows_where(timed, {"metric": ("seconds", "seconds_floor"), "target": ABSENT})
-    found = {(row.defense, row.metric): row.value for row in rows}
-    assert set(found) == {
-        ("magnet", "seconds"),
-        ("defense_gan", "seconds"),
-        ("puvae", "seconds"),
-        ("puvae", "seconds_floor"),
+def test_seconds_are_those_of_fresh_networks_of_one_width(timed):
+    rows = rows_where(timed, {"metric": "seconds", "target": ABSENT})
+    found = {(row.defense, row.settings.get("passes", 1)): row for row in rows}
+    assert set(found) == {("magnet", 1), ("defense_gan", 1), ("puvae", 1), ("puvae", 10)}
+    assert all(row.value > 0 and row.settings["width"] == 0.1 for row in rows)
+    assert found["puvae", 1].value < found["puvae", 10].value
+    assert found["defense_gan", 1].settings == {
+        "images": 128,
+        "repeats": 2,
+        "restarts": 2,
+        "steps": 4,
+        "timed_steps": 2,
+        "width": 0.1,
     }
-    assert all(value > 0 for value in found.values())
-    assert found["puvae", "seconds"] < 5 * found["puvae", "seconds_floor"] + 0.1
-    (search,) = (row for row in rows if row.defense == "defense_gan")
-    assert search.settings == {"images": 128, "repeats": 5, "restarts": 2, "steps": 2}
 
 
-def test_accuracy_and_seconds_stand_side_by_side(timed):
-    settings = {"target": "puvae_a", "batch": PRESENT}
-    rows = rows_where(timed, {"metric": "accuracy", **settings})
-    assert {row.defense for row in rows} == {
-        "magnet",
-        "puvae",
-        "defense_gan",
-        "adversarial_training",
+def test_full_passes_choose_the_nearest_candidate(timed):
+    puvae = PuVAE.narrow(timed.models.purifier("puvae"))
+    images = timed.data.test.images[:5]
+    purified = timing._full_passes(puvae, images)()
+    quiet = PuVAE(puvae.encoder, puvae.decoder, noise_scale=0.0)
+    np.testing.assert_allclose(purified, quiet.purify(images), atol=1e-5)
+
+
+def test_the_whole_time_of_a_search_is_in_proportion(timed, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "_timed", lambda calls: dict.fromkeys(calls, 0.5))
+    run = dataclasses.replace(tiny_run(tmp_path), profile=timed.profile)
+    study = study_of(run)
+    probes.run(study, "009.T1", Probe("seconds", {"images": 3}))
+    found = {row.defense: row.value for row in study.rows.read()}
+    assert found == {"magnet": 0.5, "puvae": 0.5, "defense_gan": 1.0}
+
+
+def test_accuracies_and_seconds_of_searches_stand_side_by_side(timed):
+    rows = rows_where(timed, {"metric": "accuracy", "steps": PRESENT})
+    assert {(row.defense, row.total, row.settings["target"]) for row in rows} == {
+        ("defense_gan", 40, "puvae_a")
     }
     assert {row.attack for row in rows} == {
         "targeted_fgsm",
@@ -299,11 +311,15 @@ def test_accuracy_and_seconds_stand_side_by_side(timed):
     seconds = rows_where(timed, {"metric": "seconds", "target": "puvae_a"})
     # Adversarial training purifies nothing and has no time.
     assert {row.defense for row in seconds} == {"magnet", "puvae", "defense_gan"}
-    (row,) = (r for r in rows if (r.defense, r.attack) == ("magnet", "targeted_fgsm"))
+    (row,) = (r for r in rows if r.attack == "targeted_fgsm")
     attacked = timed.sets.images(oblivious("targeted_fgsm", 0.3, "puvae_a"))
-    purified = MagNet.narrow(timed.models.purifier("magnet")).purify(attacked)
-    right = says(timed, "puvae_a", purified) == timed.data.test.labels
+    trained = timed.models.purifier("defense_gan")
+    search = DefenseGAN(trained.generator, None, num_restarts=2, num_steps=1, seed=0)
+    search.reset_randomness(0)
+    right = says(timed, "puvae_a", search.purify(attacked, 128)) == timed.data.test.labels
     assert (row.correct, row.total) == (right.sum(), 40)
+    alone = rows_where(timed, {"metric": "accuracy", "steps": ABSENT, "reconstruction": ABSENT})
+    assert {row.defense for row in alone} == {"adversarial_training", "magnet", "puvae"}
 
 
 def test_every_triple_of_loss_weights_has_an_accuracy(timed):

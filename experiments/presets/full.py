@@ -135,12 +135,13 @@ def _mnist() -> DatasetPlan:
         dataset=DatasetConfig(name="mnist", validation_size=10_000),
         classifiers=_puvae_classifiers(colour=False),
         purifiers=purifiers,
-        variants=shared.puvae_variants(purifiers["puvae_other_source"]),
+        variants=shared.puvae_variants(purifiers["puvae_other_source"], shared.PUVAE_RATIOS),
         substitute=_substitute(colour=False),
         attacked_through=dict.fromkeys(purifiers, THROUGH_NETWORK) | ATTACKED_THROUGH,
         purified=PURIFIED,
         attacked_draws=ATTACKED_DRAWS,
         searches=(1, 2, 5, 10, 20, 50, 100, 200),
+        timed_steps=5,
     )
 
 

@@ -27,6 +27,8 @@ NOISY_A = 0.2
 PUVAE_COEFFICIENTS = ((0.1, 0.01, 10.0), (0.1, 0.1, 10.0))
 """Weights of reconstruction, divergence and cross-entropy beside the printed (0.01, 0.1, 10): the
 divergence below the reconstruction, and level with it. The paper prints its own triple alone."""
+PUVAE_RATIOS = (*PUVAE_COEFFICIENTS, (0.01, 0.2, 10.0), (0.01, 0.8, 10.0))
+"""The same with divergences that are weighted more than in print."""
 TARGETED_CARLINI_WAGNER = {
     "learning_rate": 0.2,
     "initial_const": 10.0,
@@ -37,7 +39,7 @@ TARGETED_CARLINI_WAGNER = {
 ABLATIONS = ("non_sfl_vae", *(f"defense_cyclegan_{removed}" for removed in range(1, 5)))
 """Purifiers that are made for one figure each."""
 VARIANTS = (
-    *(f"puvae_{weights[0]:g}_{weights[1]:g}_{weights[2]:g}" for weights in PUVAE_COEFFICIENTS),
+    *(f"puvae_{weights[0]:g}_{weights[1]:g}_{weights[2]:g}" for weights in PUVAE_RATIOS),
     *(f"sfl_vae_kl_weight_{weight:g}" for weight in SWEEP_WEIGHTS),
     *(f"sfl_vae_sfl_weight_{weight:g}" for weight in SFL_WEIGHTS),
 )
@@ -45,6 +47,7 @@ VARIANTS = (
 LARGE = (
     "non_vqunet",
     "vqunet_literal",
+    "vqunet_reconstruction",
     "puvae_other_source",
     "puvae_noisy",
     "puvae_noisy_other_source",
@@ -288,19 +291,31 @@ def whole_pools(num_voters: int, *, noisy: bool = True) -> dict[str, int]:
     return dict.fromkeys(names, num_voters)
 
 
-def vq_purifiers(training: TrainingConfig, *, width: float) -> dict[str, PurifierConfig]:
+def vq_purifiers(
+    training: TrainingConfig, *, width: float, reconstruction: bool = False
+) -> dict[str, PurifierConfig]:
     """VQUNet, with algorithm 1 as printed, and without quantisation.
 
     Algorithm 1 as printed averages codes, and leaves few of them in use; "vqunet" averages what the
     encoder gives, the other reading, from codes that start near zero.
+
+    Args:
+        training: Sizes and schedule of all of them.
+        width: Factor on their channel counts.
+        reconstruction: Whether the reading is among them by which the codes of "vqunet" also learn
+            from the reconstruction loss, as 5.3.2 says.
     """
     averaging = {"ema_source": "encoder", "code_range": None}
     vqunet = PurifierConfig(name="vqunet", training=training, width=width)
-    return {
+    found = {
         "vqunet": dataclasses.replace(vqunet, arguments=averaging),
         "vqunet_literal": vqunet,
         "non_vqunet": dataclasses.replace(vqunet, name="non_vqunet"),
     }
+    if reconstruction:
+        both = {**averaging, "reconstruction_trains_codes": True}
+        found["vqunet_reconstruction"] = dataclasses.replace(vqunet, arguments=both)
+    return found
 
 
 def cyclegan_pool(voters: Sequence[ClassifierConfig]) -> tuple[ClassifierConfig, ...]:

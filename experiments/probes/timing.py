@@ -14,14 +14,17 @@ import numpy as np
 from defenses.defense_gan import DefenseGAN
 from defenses.purifier import Purifier
 from defenses.puvae import PuVAE
+from defenses.registry import get_purifier
 from experiments.attacked_sets import Scenario, oblivious
-from experiments.deciders import ADVERSARIAL_TRAINING, DECIDERS, Defended, defended
+from experiments.deciders import defended
 from experiments.inference import classifier_labels
 from experiments.measure import Study
 from experiments.outcomes import Outcome
 from validation import check_integer
 
 REPEATS = 5
+WIDTH = 1.0
+"""Of the networks whose seconds are compared with each other, in every profile."""
 _SINGLE_PASS = ("magnet", "puvae")
 _SEARCH = "defense_gan"
 
@@ -35,44 +38,64 @@ class _Setting(NamedTuple):
     make: Callable[[], Purifier]
 
 
-def seconds(study: Study, exhibit: str, *, targets: Sequence[str], images: int) -> None:
-    """Seconds that each purifier takes for a batch of images, and a plain pass of PuVAE's networks.
+def seconds(study: Study, exhibit: str, *, images: int) -> None:
+    """Seconds that each purifier takes for a batch of images, at the papers' widths.
 
-    All of them are timed in turn, in one process, after a first call that compiles: medians of
-    five. The plain pass (``seconds_floor``) is of ten times as many images, one for each class.
+    The networks are fresh, as a time does not depend on weights, and of full width in every
+    profile, so that ratios are those of like with like. PuVAE stands twice: as it purifies here,
+    sharing what does not depend on the class, and in one full pass of encoder and decoder for each
+    class, as printed. All are timed in turn, in one process, after a first call that compiles:
+    medians of five. Where a plan says so, a search is timed over its first steps and its whole time
+    is in proportion, which adds less than a hundredth.
 
     **Reference**: PuVAE, sec. V-D, Table 7.
 
     Args:
-        study: Models and rows.
+        study: Images and rows.
         exhibit: Not needed: rows name no figure.
-        targets: The first that the plan has says which PuVAE is timed.
         images: Size of the batch; test images come again where there are fewer.
     """
     check_integer("images of a timed batch", images, at_least=1)
     restarts, steps = study.plan.timed_search
-    target = _first(study, targets)
-    settings = [*_single_pass(study, target), _search(study, restarts, steps)]
-    common = {"images": images, "repeats": REPEATS}
-    clean = Scenario()
-    depends_on = {setting.defense: [setting.recipe, setting.settings] for setting in settings}
-    row = functools.partial(study.row, clean, depends_on)
+    timed = min(steps, study.plan.timed_steps or steps)
+    search = {"restarts": restarts, "steps": steps}
+    if timed < steps:
+        search["timed_steps"] = timed
+    settings: dict[str, dict[str, int]] = {"magnet": {}, "puvae": {}, _SEARCH: search}
+    settings["passes"] = {"passes": study.data.num_classes}
+    common = {"images": images, "repeats": REPEATS, "width": WIDTH}
+    shape = study.data.input_shape
+    depends_on = {"shape": shape, "classes": study.data.num_classes, "settings": settings}
     wanted = {
-        setting.defense: row(
-            defense=setting.defense, metric="seconds", settings={**common, **setting.settings}
+        name: study.row(
+            Scenario(),
+            depends_on,
+            defense="puvae" if name == "passes" else name,
+            metric="seconds",
+            settings={**common, **own},
         )
-        for setting in settings
+        for name, own in settings.items()
     }
-    wanted["floor"] = row(defense="puvae", metric="seconds_floor", settings=common)
 
     def measure() -> dict[str, float]:
-        purifiers = {setting.defense: setting.make() for setting in settings}
         batch = _batch(study, images)
-        calls: dict[str, Callable[[], object]] = {
-            name: _purification(purifier, batch) for name, purifier in purifiers.items()
+        arguments = {_SEARCH: {"num_restarts": restarts, "num_steps": timed}}
+        built = {
+            name: get_purifier(name).for_images(
+                shape,
+                study.data.num_classes,
+                width=WIDTH,
+                seed=study.seed,
+                **arguments.get(name, {}),
+            )
+            for name in (*_SINGLE_PASS, _SEARCH)
         }
-        calls["floor"] = _plain_pass(purifiers["puvae"], batch)
-        return _timed(calls)
+        calls: dict[str, Callable[[], object]] = {
+            name: _purification(purifier, batch) for name, purifier in built.items()
+        }
+        calls["passes"] = _full_passes(PuVAE.narrow(built["puvae"]), batch)
+        found = _timed(calls)
+        return {**found, _SEARCH: found[_SEARCH] * steps / timed}
 
     study.ensure(wanted, measure)
 
@@ -86,7 +109,9 @@ def accuracy_against_time(
     epsilon: Any,
     images: int,
 ) -> None:
-    """Accuracy on the first attacked images, and the seconds that a batch of as many takes.
+    """Accuracy behind searches of several lengths, and the seconds that a batch takes.
+
+    What makes a single pass is timed too; its accuracies are measured as everywhere.
 
     **Reference**: PuVAE, sec. V-D, Figure 9 and Table 8.
     **Differs from the paper**: adversarial training, which purifies nothing, has no time.
@@ -97,23 +122,19 @@ def accuracy_against_time(
         targets: The first that the plan has is attacked.
         attacks: Names of the profile.
         epsilon: Budget of the attacks that have one, as in ``results.exhibit.Grid``.
-        images: Size of the batch.
+        images: Size of the batch that is timed; accuracies are of all test images, or of as many as
+            the plan lets the search purify.
     """
     check_integer("images of a timed batch", images, at_least=1)
     target = _first(study, targets)
     restarts, _ = study.plan.timed_search
-    settings = _single_pass(study, target)
-    settings += [_search(study, restarts, steps) for steps in study.plan.searches]
-    trained = defended(study.plan, ADVERSARIAL_TRAINING, target)
-    for setting in settings:
+    searches = [_search(study, restarts, steps) for steps in study.plan.searches]
+    for setting in (*_single_pass(study, target), *searches):
         _measure_seconds(study, setting, target, images)
     for attack in attacks:
-        budget = study.budget(epsilon, attack)
-        scenario = oblivious(attack, budget, target)
-        for setting in settings:
+        scenario = oblivious(attack, study.budget(epsilon, attack), target)
+        for setting in searches:
             _measure_accuracy(study, scenario, setting, images)
-        if trained is not None:
-            _measure_alone(study, scenario, trained, images)
 
 
 def _first(study: Study, targets: Sequence[str]) -> str:
@@ -169,49 +190,31 @@ def _measure_seconds(study: Study, setting: _Setting, target: str, images: int) 
     )
 
 
-def _measure_accuracy(study: Study, scenario: Scenario, setting: _Setting, images: int) -> None:
+def _measure_accuracy(study: Study, scenario: Scenario, setting: _Setting, batch_size: int) -> None:
     (target,) = scenario.targets
+    limit = study.plan.purified.get(_SEARCH)
     depends_on = {
         "scenario": study.sets.recipe(scenario),
         "decided": [setting.recipe, setting.settings],
+        **({"purified": limit} if limit else {}),
     }
 
     def measure() -> dict[str, Outcome]:
         purifier = setting.make()
         purifier.reset_randomness(study.seed)
-        purified = purifier.purify(study.sets.images(scenario)[:images], images)
-        return {"": _outcome(study, target, purified)}
+        purified = purifier.purify(study.sets.images(scenario)[:limit], batch_size)
+        labels = classifier_labels(study.models.target(target), purified, target)
+        right = labels == study.data.test.labels[: len(purified)]
+        return {"": Outcome(right[np.newaxis])}
 
     row = study.row(
         scenario,
         depends_on,
         defense=setting.defense,
         decider="target",
-        settings={"target": target, "batch": images, **setting.settings},
+        settings={"target": target, **setting.settings},
     )
     study.ensure({"": row}, measure, scenario)
-
-
-def _measure_alone(study: Study, scenario: Scenario, who: Defended, images: int) -> None:
-    """An adversarially trained classifier on the same images."""
-    decided = DECIDERS["target"].recipe(study.models, study.profile, who, attacked=True)
-    row = study.row(
-        scenario,
-        {"scenario": study.sets.recipe(scenario), "decided": decided},
-        defense=who.defense,
-        decider="target",
-        settings={"target": who.target, "batch": images},
-    )
-    study.ensure(
-        {"": row},
-        lambda: {"": _outcome(study, who.classifier, study.sets.images(scenario)[:images])},
-        scenario,
-    )
-
-
-def _outcome(study: Study, classifier: str, images: np.ndarray) -> Outcome:
-    labels = classifier_labels(study.models.target(classifier), images, classifier)
-    return Outcome((labels == study.data.test.labels[: len(images)])[np.newaxis])
 
 
 def _batch(study: Study, size: int) -> np.ndarray:
@@ -224,16 +227,23 @@ def _purification(purifier: Purifier, batch: np.ndarray) -> Callable[[], object]
     return lambda: purifier.purify(batch, len(batch))
 
 
-def _plain_pass(purifier: Purifier, batch: np.ndarray) -> Callable[[], object]:
-    """PuVAE's encoder and decoder on every image as every class, and nothing else."""
-    puvae = PuVAE.narrow(purifier)
-    encoder, decoder = puvae.encoder, puvae.decoder
-    copies = np.repeat(batch, puvae.num_classes, axis=0)
-    classes = np.tile(np.eye(puvae.num_classes, dtype="float32"), (len(batch), 1))
-    images, labels = keras.Input(batch.shape[1:]), keras.Input(classes.shape[1:])
-    z_mean, _ = encoder([images, labels])
-    networks = keras.Model([images, labels], decoder([z_mean, labels]))
-    return lambda: networks.predict_on_batch([copies, classes])
+def _full_passes(puvae: PuVAE, batch: np.ndarray) -> Callable[[], object]:
+    """PuVAE as printed: encoder and decoder once for each class, then the nearest candidate."""
+    images = keras.Input(puvae.image_shape)
+    labels = keras.Input((puvae.num_classes,))
+    z_mean, _ = puvae.encoder([images, labels])
+    networks = keras.Model([images, labels], puvae.decoder([z_mean, labels]))
+    codes = np.eye(puvae.num_classes, dtype="float32")
+
+    def purify() -> np.ndarray:
+        candidates = np.stack(
+            [networks.predict_on_batch([batch, np.tile(code, (len(batch), 1))]) for code in codes],
+            axis=1,
+        )
+        nearest = ((candidates - batch[:, np.newaxis]) ** 2).mean(axis=(2, 3, 4)).argmin(axis=1)
+        return candidates[np.arange(len(batch)), nearest]
+
+    return purify
 
 
 def _timed(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
