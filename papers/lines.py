@@ -42,6 +42,7 @@ NAMES = {
     "defense_cyclegan_4": "Cyc_4",
     "vqunet": "VQUNet",
     "vqunet_literal": "literal VQUNet",
+    "vqunet_reconstruction": "VQUNet, codes learn from the reconstruction",
     "non_vqunet": "non-VQUNet",
     "puvae": "PuVAE",
     "puvae_noisy": "PuVAE, noise on its input, not in the paper",

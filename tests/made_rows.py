@@ -68,7 +68,7 @@ def of_larger_profiles() -> list[Row]:
         found.append(number(0.1, defense=defense, metric="overruled", settings=settings))
     found.append(number(4.0, settings={"target": "A", "sfl_weight": 10.0, "mean_latent": False}))
     split = {"split": "validation", "target": "wide_resnet"}
-    for defense in ("vqunet", "vqunet_literal"):
+    for defense in ("vqunet", "vqunet_literal", "vqunet_reconstruction"):
         found.append(number(90.0, **CLEAN, defense=defense, metric="l1", settings=split))
         for settings in (split, {**split, "retrained": True}):
             found.append(clean(0.5, defense=defense, decider="target", settings=settings))

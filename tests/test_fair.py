@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from defenses.defended_classifier import DefendedClassifier
-from experiments import deciders, probes, victims
+from experiments import deciders, presets, probes, victims
+from experiments.artifacts import ArtifactStore
 from experiments.attacked_sets import UNBOUNDED, AttackedSets, Scenario, oblivious
+from experiments.datasets import Dataset, Split
 from experiments.deciders import aims, attacked_themselves, defended, families
 from experiments.evidence import conditional_tables
 from experiments.measure import Study, measure
@@ -379,3 +381,35 @@ def test_the_share_that_the_update_overrules_stands_beside_it(study):
 def test_what_no_decider_measures_beside_itself_is_refused(study):
     with pytest.raises(ValueError, match="no share beside the accuracy of 'vote', received 'over"):
         deciders.DECIDERS["vote"].share("overruled", None, "A")
+
+
+# -- the profile of the papers --------------------------------------------------------------------
+
+
+def test_the_papers_profile_plans_one_configuration_for_each_place(tmp_path):
+    profile = presets.profile("paper")
+    split = Split(np.zeros((1, 28, 28, 1), np.float32), np.zeros(1, np.int64))
+    data = Dataset("fashion_mnist", split, split, split, tuple("0123456789"), "0" * 16)
+    models = TrainedModels(profile.plans[data.name], data, ArtifactStore(tmp_path), 0)
+    dry = Study(profile, models, RowStore(tmp_path, "paper"), dry_run=True)
+    for exhibit in ("003.F3.10", "003.F4.4", "003.T5.1", "003.S5.reading"):
+        measure_exhibit(dry, catalog.exhibit(exhibit))
+    found: dict = {}
+    for row in dry.planned:
+        assert found.setdefault(row.place, row.config_hash) == row.config_hash, row.place
+        through = row.threat_model in ("framework", "framework_transfer")
+        assert through == ("aimed" in row.settings)
+    compared = {row.defense for row in dry.planned if row.threat_model == "framework"}
+    assert {"vqunet", "magnet"} < compared
+    retrained = {row.defense for row in dry.planned if row.settings.get("retrained")}
+    assert retrained == {
+        *("sfl_vae", "defense_cyclegan", "defense_cyclegan_noisy", "defense_vae", "defense_gan"),
+        *("vqunet", "vqunet_literal", "vqunet_reconstruction", "magnet"),
+    }
+    whole = {
+        row.settings["drawn"]
+        for row in dry.planned
+        if row.defense == "defense_cyclegan_noisy" and row.decider == "vote"
+    }
+    assert whole == {12}
+    assert not list(tmp_path.iterdir())

@@ -38,6 +38,12 @@ PRINTED_TRAINING = {
 """Voter -> epochs and batch size as printed in Tables B.2 to B.4 of the dissertation."""
 ATTACKED_DRAWS = 10
 """Draws that a gradient through a random purifier averages over."""
+ATTACKED_THROUGH = {
+    "defense_gan": 200,
+    **dict.fromkeys(("sfl_vae", "defense_cyclegan", "defense_cyclegan_noisy"), 500),
+}
+"""How many images are attacked end to end where a gradient costs much: Defense-GAN searches 2,000
+times for each image in every step of an attack, and twelve voters stand behind a pool."""
 
 
 def paper() -> Profile:
@@ -49,7 +55,7 @@ def paper() -> Profile:
         decays=(0.1, 0.01),
         augmentation=("flip", "shift"),
     )
-    attacks = shared.attacks(pgd_steps=40, carlini_wagner={})
+    attacks = shared.attacks(pgd_steps=40, carlini_wagner={}, native=True)
     attacks["pgd"] = AttackConfig(name="pgd", hyperparameters={"step_size": 0.01, "num_steps": 40})
     return Profile(
         name="paper",
@@ -65,7 +71,9 @@ def paper() -> Profile:
         },
         bears="full width",
         num_draws=3,
-        cuts="Profile paper: the papers' networks, 12 voters and all 10,000 test images.",
+        fair=True,
+        cuts="Profile paper: the papers' networks, 12 voters and all 10,000 test images; attacked "
+        "end to end are 200 images through Defense-GAN and 500 through a purifier with voters.",
     )
 
 
@@ -105,6 +113,7 @@ def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: i
         **_puvae_purifiers(colour=colour),
     }
     substitutes = shared.densenets([voters[f"densenet_{letter}"] for letter in "abc"])
+    augmented = shared.cyclegan_pool(tuple(voters.values()))
     return DatasetPlan(
         dataset=DatasetConfig(name=name),
         classifiers={
@@ -116,15 +125,22 @@ def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: i
             **_puvae_classifiers(colour=colour),
         },
         purifiers=purifiers,
-        variants=shared.kl_variants(purifiers["sfl_vae"], vae),
+        variants={
+            **shared.kl_variants(purifiers["sfl_vae"], vae),
+            **(shared.sfl_variants(purifiers["sfl_vae"], vae) if colour else {}),
+        },
         retrained=("A", "B", "C", "wide_resnet"),
         voters=tuple(voters.values()),
-        pools={"defense_cyclegan": shared.cyclegan_pool(tuple(voters.values()))},
+        pools={"defense_cyclegan": augmented, "defense_cyclegan_noisy": augmented},
         decision=DecisionConfig(num_drawn=7),
         transferred=tuple(substitutes),
         substitute=_substitute(colour=colour),
         unpublished=(*shared.UNPUBLISHED, *shared.VARIANTS),
+        attacked_through=ATTACKED_THROUGH,
         attacked_draws=ATTACKED_DRAWS,
+        compared=("vqunet", "magnet"),
+        drawn=shared.whole_pools(len(voters)),
+        framework_confidence=shared.FRAMEWORK_CONFIDENCE,
     )
 
 
@@ -138,9 +154,10 @@ def _mnist() -> DatasetPlan:
         dataset=DatasetConfig(name="mnist", validation_size=10_000),
         classifiers=_puvae_classifiers(colour=False),
         purifiers=purifiers,
-        variants=shared.puvae_variants(purifiers["puvae_other_source"]),
+        variants=shared.puvae_variants(purifiers["puvae_other_source"], shared.PUVAE_RATIOS),
         substitute=_substitute(colour=False),
         unpublished=(*shared.UNPUBLISHED, *shared.VARIANTS),
+        attacked_through={"defense_gan": ATTACKED_THROUGH["defense_gan"]},
         attacked_draws=ATTACKED_DRAWS,
         searches=(1, 2, 5, 10, 20, 50, 100, 200),
     )
@@ -175,8 +192,8 @@ def _later_purifiers(training_images: int, *, colour: bool) -> dict[str, Purifie
     )
     vq = TrainingConfig(epochs=100, batch_size=128, schedule="cosine")
     return {
-        **shared.cyclegan_purifiers(cyclegan, width=1.0, ablations=True),
-        **shared.vq_purifiers(vq, width=1.0),
+        **shared.cyclegan_purifiers(cyclegan, width=1.0, ablations=True, noisy=True),
+        **shared.vq_purifiers(vq, width=1.0, reconstruction=True),
         "defense_vae": PurifierConfig(
             name="defense_vae",
             training=TrainingConfig(epochs=5, batch_size=16, learning_rate=5e-4),
