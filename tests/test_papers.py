@@ -246,7 +246,9 @@ def test_printed_values_stand_beside_what_the_paper_measures():
         ],
     ]
     notes = sheet_table(sheet("004.T3", rows, "mnist"))
-    assert "counts as handled if attacked, else as an error. Attacked itself: on images" in notes
+    assert "counts as handled if attacked, else as an error." in notes
+    assert "which is not measured here. Attacked itself: on images" in notes
+    assert "masks gradients" in notes
 
 
 def test_shares_stand_in_a_table_of_their_own():
@@ -348,6 +350,15 @@ def test_loss_weights_are_sorted_by_their_share():
     rows = [
         puvae_row(v, settings={"reconstruction": a, "kl": b, "cross_entropy": 10})
         for v, (a, b) in ((0.3, (0.01, 0.1)), (0.2, (0.1, 0.1)), (0.1, (0.1, 0.01)), (0.4, (0, 1)))
+    ]
+    weights = {"reconstruction": 0.01, "kl": 0.1, "cross_entropy": 10}
+    traded = [*rows, puvae_row(0.9, **CLEAN, settings=weights), puvae_row(0.8)]
+    assert [line[4:] for line in table("004.F7", traded, "mnist")] == [
+        ["accuracy (%)", "without attack (%)"],
+        ["10.0 ± 1.9", "–"],
+        ["20.0 ± 2.5", "–"],
+        ["30.0 ± 2.8", "90.0 ± 1.9"],
+        ["40.0 ± 3.0", "–"],
     ]
     assert [line[:4] for line in table("004.F7", rows, "mnist")[1:]] == [
         ["0.1", "0.01", "10", "1:0.1"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 import numpy as np
@@ -17,6 +18,7 @@ from experiments.measure import Study
 from experiments.probes import timing, voting
 from experiments.runs import draw, is_drawn
 from experiments.scheduler import measure_exhibit
+from papers import catalog
 from results.exhibit import ABSENT, PRESENT, Probe
 from results.pictures import load_pictures
 from results.store import RowStore
@@ -339,6 +341,20 @@ def test_every_triple_of_loss_weights_has_an_accuracy(timed):
         assert label.endswith(f"{100 * row.value:.1f} % correct")
     for row in grid.rows[1:]:
         assert len(row.images) == 10 and sum(row.framed) == 1
+
+
+def test_the_weights_trade_clean_accuracy_for_accuracy_under_attack(timed, tmp_path):
+    study = Study(timed.profile, timed.models, RowStore(tmp_path, "tiny"))
+    shown = catalog.exhibit("004.F7").measures[0].settings
+    probes.run(study, "009.F1", Probe("trade_off", shown))
+    found = {(row.attack, row.settings["kl"]): row for row in study.rows.read()}
+    assert set(found) == set(itertools.product(("none", "targeted_fgsm"), (0.01, 0.1)))
+    trained = timed.models.purifier("puvae_other_source")
+    said = says(timed, "puvae_a", trained.purify(timed.data.test.images))
+    share = np.mean(said == timed.data.test.labels)
+    # The purifier draws noise: close, not equal.
+    row = found["none", 0.1]
+    assert abs(row.value - share) <= 0.15 and row.total == 40
 
 
 def test_projections_show_what_is_purified_and_who_says_what(timed):

@@ -23,6 +23,7 @@ PROBES: dict[str, Callable[..., None]] = {
     "example_images": pictures.example_images,
     "projections": pictures.projections,
     "loss_weights": pictures.loss_weights,
+    "trade_off": pictures.trade_off,
     "seconds": timing.seconds,
     "accuracy_against_time": timing.accuracy_against_time,
 }

@@ -10,12 +10,13 @@ import numpy as np
 from attacks.threat_models import ThreatModel
 from defenses.puvae import PUBLISHED_WEIGHTS, PuVAE
 from experiments import reproducibility
-from experiments.attacked_sets import oblivious
+from experiments.attacked_sets import Scenario, oblivious
 from experiments.deciders import Defended, DefendedImages, defended
 from experiments.inference import classifier_labels
 from experiments.measure import Study
 from experiments.outcomes import Outcome
 from results.pictures import PictureRow, amplify, save_pictures
+from results.row import Row
 from validation import check_number
 
 WEIGHTS = (("reconstruction", "RC"), ("kl", "KL"), ("cross_entropy", "CE"))
@@ -123,39 +124,10 @@ def loss_weights(
             the plan has of the purifier are the other triples.
     """
     who = _first(study, defense, targets)
-    budget = study.budget(epsilon, attack)
-    scenario = oblivious(attack, budget, who.target)
-    base = study.plan.purifiers[who.key or ""]
-    keys = [
-        key
-        for key, config in study.plan.variants.items()
-        if (config.name, config.source) == (base.name, base.source)
-    ]
-    if not keys:
+    scenario = oblivious(attack, study.budget(epsilon, attack), who.target)
+    found = _of_weights(study, who, scenario)
+    if not found:
         return
-    found = {}
-    for key in (*keys, who.key or ""):
-        weights = _weights(study.plan.purifier(key).arguments)
-        depends_on = {
-            "scenario": study.sets.recipe(scenario),
-            "purifier": study.models.purifier_recipe(key),
-        }
-        row = study.row(
-            scenario,
-            depends_on,
-            defense=who.defense,
-            decider="target",
-            settings={"target": who.target, "source": base.source, **weights},
-        )
-
-        def measure(key=key) -> dict[str, Outcome]:
-            puvae = _seeded(study, PuVAE.narrow(study.models.purifier(key)))
-            purified = puvae.purify(study.sets.images(scenario))
-            right = _says(study, who.target, purified) == study.data.test.labels
-            return {"": Outcome(right[np.newaxis])}
-
-        study.ensure({"": row}, measure, scenario)
-        found[key] = (weights, row)
     path = study.picture_path(exhibit)
     if study.dry_run or path.is_file():
         return
@@ -182,6 +154,63 @@ def loss_weights(
             )
         )
     save_pictures(path, rows, threat_model=ThreatModel.OBLIVIOUS.value)
+
+
+def trade_off(
+    study: Study,
+    exhibit: str,
+    *,
+    defense: str,
+    targets: Sequence[str],
+    attack: str,
+    epsilon: Any,
+) -> None:
+    """Accuracy of each triple of loss weights, on clean images and on attacked ones.
+
+    A heavier divergence buys accuracy under attack with clean accuracy.
+
+    Args:
+        study, exhibit, defense, targets, attack, epsilon: As in ``loss_weights``.
+    """
+    who = _first(study, defense, targets)
+    for scenario in (Scenario(), oblivious(attack, study.budget(epsilon, attack), who.target)):
+        _of_weights(study, who, scenario)
+
+
+def _of_weights(
+    study: Study, who: Defended, scenario: Scenario
+) -> dict[str, tuple[dict[str, float], Row]]:
+    """Measures each triple of a purifier's loss weights; its weights and its row by its key."""
+    base = study.plan.purifiers[who.key or ""]
+    keys = [
+        key
+        for key, config in study.plan.variants.items()
+        if (config.name, config.source) == (base.name, base.source)
+    ]
+    found = {}
+    for key in (*keys, who.key or "") if keys else ():
+        weights = _weights(study.plan.purifier(key).arguments)
+        depends_on = {
+            "scenario": study.sets.recipe(scenario),
+            "purifier": study.models.purifier_recipe(key),
+        }
+        row = study.row(
+            scenario,
+            depends_on,
+            defense=who.defense,
+            decider="target",
+            settings={"target": who.target, "source": base.source, **weights},
+        )
+
+        def measure(key=key) -> dict[str, Outcome]:
+            puvae = _seeded(study, PuVAE.narrow(study.models.purifier(key)))
+            purified = puvae.purify(study.sets.images(scenario))
+            right = _says(study, who.target, purified) == study.data.test.labels
+            return {"": Outcome(right[np.newaxis])}
+
+        study.ensure({"": row}, measure, scenario)
+        found[key] = (weights, row)
+    return found
 
 
 def _first(study: Study, defense: str, targets: Sequence[str]) -> Defended:
