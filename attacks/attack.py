@@ -15,6 +15,7 @@ from attacks.attacked_model import (
     attacked_model,
     batch_seed,
     image_shape_of,
+    missing_gradients_explained,
     padded_batches,
     repeatable_randomness,
 )
@@ -292,7 +293,10 @@ class Attack(abc.ABC):
 
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
         """Checks the model before the attack; the attack is reseeded afterwards."""
-        job.check_labels(victim.check(job.images[: job.batch_size]))
+        _, _, rows = next(padded_batches(len(job.images), job.batch_size))
+        with missing_gradients_explained(self.name):
+            num_classes = victim.check(job.images[rows])
+        job.check_labels(num_classes)
 
     def _craft(
         self,

@@ -10,8 +10,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from attacks import engine
 from attacks.job import AttackFailedError
 from validation import check_logits
 
@@ -25,6 +26,11 @@ class AttackedModel:
     CleverHans and TensorFlow retrace for every new callable they are given, so each model has one
     during its lifetime. It holds a weak reference: attacking a model does not keep it in memory.
 
+    Attributes:
+        num_classes: Number of classes, once ``check`` has seen several images.
+        num_outputs: Number of logits, once ``check`` has seen any.
+        compiled: What attacks have compiled for this model, by a key of their own.
+
     Args:
         model: A classifier that maps ``(batch, height, width, channels)`` images in [0, 1] to
             ``(batch, classes)`` logits.
@@ -32,24 +38,46 @@ class AttackedModel:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = weakref.ref(model)
-        self._predict = tf.function(lambda images: self(images), reduce_retracing=True)
+        self._predict = engine.compile(lambda images: self(images), self.variables)
         self.num_classes: int | None = None
+        self.num_outputs: int | None = None
         self.compiled: dict[Any, Any] = {}
 
-    def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns the ``(batch, classes)`` logits of the model in inference mode, in float32."""
+    @property
+    def model(self) -> keras.Model:
+        """The model; raises a ReferenceError if it no longer exists."""
         model = self._model()
         if model is None:
             raise ReferenceError("The attacked model no longer exists; keep a reference to it.")
-        logits = model(images, training=False)
-        if tf.is_tensor(logits) and logits.dtype == tf.float64:
-            return tf.cast(logits, tf.float32)
+        return model
+
+    def variables(self) -> list[keras.Variable]:
+        """Every variable of the model, the states of its random generators among them."""
+        return list(self.model.variables)
+
+    def __call__(self, images: Any) -> Any:
+        """Returns the ``(batch, classes)`` logits of the model in inference mode, in float32."""
+        logits = self.model(images, training=False)
+        if ops.is_tensor(logits) and _dtype(logits) == "float64":
+            return ops.cast(logits, "float32")
         return logits
+
+    def program(self, key: Any, function: Callable[..., Any], **options: Any) -> Any:
+        """Returns a function compiled for this model, at the first call with this key.
+
+        Args:
+            key: Everything that the function holds as a constant.
+            function: As of ``engine.compile``; of later calls it is ignored.
+            **options: As of ``engine.compile``.
+        """
+        if key not in self.compiled:
+            self.compiled[key] = engine.compile(function, self.variables, **options)
+        return self.compiled[key]
 
     def predict(self, images: np.ndarray, batch_size: int) -> np.ndarray:
         """Returns the ``(num_images, classes)`` logits, computed batch by batch."""
         logits = [
-            self._predict(tf.constant(images[rows])).numpy()[:count]
+            ops.convert_to_numpy(self._predict(images[rows]))[:count]
             for _, count, rows in padded_batches(len(images), batch_size)
         ]
         return np.concatenate(logits)
@@ -57,34 +85,41 @@ class AttackedModel:
     def check(self, images: np.ndarray) -> int:
         """Returns the number of classes, after a check of the logits of one batch of images.
 
-        Runs uncompiled: for one batch, tracing would take longer. A single image does not tell
-        scaled probabilities from logits, so that the next call looks again.
+        On TensorFlow it runs uncompiled: for one batch, tracing would take longer. A single image
+        does not tell scaled probabilities from logits, so that the next call looks again.
 
         Raises:
             AttackFailedError: If the model does not return logits of float32 or float64.
         """
         if self.num_classes is not None:
             return self.num_classes
-        logits = self(tf.constant(images))
-        if not tf.is_tensor(logits):
+        compiled = keras.backend.backend() == "jax"
+        logits = (self._predict if compiled else self)(ops.convert_to_tensor(images))
+        if not ops.is_tensor(logits):
             raise AttackFailedError(
                 "Expected a model that returns one tensor of logits, received "
                 f"{type(logits).__name__}. Pass keras.Model(model.inputs, logits) with the output "
                 "that is to be attacked."
             )
-        if logits.dtype != tf.float32:
+        if _dtype(logits) != "float32":
             raise AttackFailedError(
-                f"Expected logits of float32, received {logits.dtype.name}, whose gradient is "
+                f"Expected logits of float32, received {_dtype(logits)}, whose gradient is "
                 "rounded to zero or is none. Give the last layer dtype='float32', without a "
                 "rounding or an argmax behind it."
             )
         try:
-            num_classes = check_logits(logits.numpy(), len(images))
+            num_classes = check_logits(ops.convert_to_numpy(logits), len(images))
         except ValueError as error:
             raise AttackFailedError(str(error)) from None
+        self.num_outputs = num_classes
         if len(images) > 1:
             self.num_classes = num_classes
         return num_classes
+
+
+def _dtype(tensor: Any) -> str:
+    """Name of the type of a tensor's numbers."""
+    return keras.backend.standardize_dtype(tensor.dtype)
 
 
 _attacked_models: weakref.WeakKeyDictionary[keras.Model, AttackedModel] = (
@@ -181,9 +216,13 @@ def repeatable_randomness(model: keras.Model, seed: int) -> Iterator[Callable[[i
             state.assign(value)
 
 
+_NO_DERIVATIVE = ("do not support JVP", "Reverse-mode differentiation", "Differentiation rule")
+"""What JAX says of an operation that does not differentiate, in errors of several classes."""
+
+
 @contextlib.contextmanager
 def missing_gradients_explained(attack_name: str) -> Iterator[None]:
-    """Replaces TensorFlow's error for an operation without a gradient by one that says what to do.
+    """Replaces a backend's error for an operation without a gradient by one that says what to do.
 
     Args:
         attack_name: Name of the attack, for the message.
@@ -193,7 +232,20 @@ def missing_gradients_explained(attack_name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, NotImplementedError) as error:
-        if isinstance(error, (KeyError, IndexError)):
-            raise
-        raise AttackFailedError.no_gradient(attack_name, f"an error ({error})") from error
+    except AttackFailedError:
+        raise
+    except Exception as error:
+        if _tells_of_no_gradient(error):
+            raise AttackFailedError.no_gradient(attack_name, f"an error ({error})") from error
+        raise
+
+
+def _tells_of_no_gradient(error: Exception) -> bool:
+    """Whether a backend raised it for an operation that does not differentiate."""
+    if isinstance(error, LookupError | NotImplementedError):
+        return not isinstance(error, KeyError | IndexError)
+    if keras.backend.backend() != "jax":
+        return False
+    # NumPy code in a model meets a tracer, which has no values.
+    is_tracer_error = isinstance(error, TypeError) and type(error).__module__.startswith("jax")
+    return is_tracer_error or any(words in str(error) for words in _NO_DERIVATIVE)

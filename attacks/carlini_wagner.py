@@ -221,18 +221,19 @@ class CarliniWagner(MinimalAttack):
         results = job.images.copy()
         num_done = len(results) - len(waiting)
         rows, state, alive = np.array([], np.int64), None, len(waiting) == 0
+        _, _, filled = next(padded_batches(len(results), job.batch_size))
         while len(rows) or len(waiting):
             room = job.batch_size - len(rows)
             fresh, waiting = waiting[:room], waiting[room:]
             rows = np.concatenate([rows, fresh])
             state = search.refill(state, job.images[fresh], job.goal_labels[fresh])
             with missing_gradients_explained(self.name):
-                state = search.run(state)
-            done = state.done.numpy()
-            if state.broken.numpy().any():
+                state = search.run(state, len(filled))
+            done = state.done
+            if state.broken.any():
                 raise AttackFailedError.not_finite(self.name)
-            alive = alive or bool(state.has_gradient.numpy().any())
-            results[rows[done]] = state.best_images.numpy()[done]
+            alive = alive or bool(state.has_gradient.any())
+            results[rows[done]] = state.best_images[done]
             state, rows = search.keep(state, ~done), rows[~done]
             num_done += int(done.sum())
             job.report(num_done)

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
-import tensorflow as tf
-from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
 
 from attacks.attacked_model import AttackedModel, missing_gradients_explained, padded_batches
 from attacks.carlini_wagner import MinimalAttack, check_search_fields
@@ -18,6 +17,8 @@ from attacks.job import Job
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerCleverHans(MinimalAttack):
     """CleverHans v4's ``CarliniWagnerL2``, for comparison; figures use ``CarliniWagner``.
+
+    On TensorFlow only: CleverHans has none for JAX.
 
     The papers used its predecessor. Its flaws are kept: the constant is broadcast over the pixels
     and, in grey images, over the batch, so that its effective value is height * width * batch times
@@ -73,6 +74,16 @@ class CarliniWagnerCleverHans(MinimalAttack):
         """Returns the largest number of gradients per image; early abort saves some."""
         return int(self.binary_search_steps * self.max_iterations)
 
+    def _prepare(self, victim: AttackedModel, job: Job) -> None:
+        """Refuses a backend for which CleverHans has no such attack, then checks the model."""
+        backend = keras.backend.backend()
+        if backend != "tensorflow":
+            raise ValueError(
+                f"Expected the backend tensorflow for {self.name}, which CleverHans has for no "
+                f"other, received {backend!r}. Use carlini_wagner, which runs on both."
+            )
+        super()._prepare(victim, job)
+
     def _minimal(
         self, victim: AttackedModel, job: Job, reseed: Callable[[int], None]
     ) -> np.ndarray:
@@ -92,8 +103,10 @@ class CarliniWagnerCleverHans(MinimalAttack):
             job.report(len(results) - len(pending) + start + count)
         return results
 
-    def _cleverhans(self, victim: AttackedModel, targeted: bool) -> CarliniWagnerL2:
+    def _cleverhans(self, victim: AttackedModel, targeted: bool) -> Any:
         """Returns CleverHans' object for a model, kept because it holds the compiled gradient."""
+        from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
+
         key = (self, targeted)
         if key not in victim.compiled:
             attack = CarliniWagnerL2(
@@ -120,8 +133,8 @@ class _LegacyAdam:
 
     def __init__(self, learning_rate: float) -> None:
         self._learning_rate = float(learning_rate)
-        self._adam: tf.keras.optimizers.Adam | None = None
-        self._variable: tf.Variable | None = None
+        self._adam: keras.optimizers.Adam | None = None
+        self._variable: Any = None
 
     def variables(self) -> list[Any]:
         """Returns the state to be cleared."""
@@ -129,10 +142,10 @@ class _LegacyAdam:
             return []
         return [v for v in self._adam.variables if v.name != "learning_rate"]
 
-    def apply_gradients(self, pairs: list[tuple[tf.Tensor, tf.Variable]]) -> None:
+    def apply_gradients(self, pairs: list[tuple[Any, Any]]) -> None:
         """Takes one step; each new variable (one per batch) gets a new optimizer."""
         variable = pairs[0][1]
         if self._adam is None or variable is not self._variable:
-            self._adam = tf.keras.optimizers.Adam(self._learning_rate)
+            self._adam = keras.optimizers.Adam(self._learning_rate)
             self._variable = variable
         self._adam.apply_gradients(pairs)

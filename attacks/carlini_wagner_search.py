@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from attacks import engine
 from attacks.attacked_model import AttackedModel
 from attacks.job import AttackFailedError
 
@@ -23,33 +25,35 @@ _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 _NO_UPPER_BOUND = 1e10
 # Iterations of the compiled loop before finished images are replaced by waiting ones.
 _ITERATIONS_PER_CALL = 25
+_SMALLEST = np.finfo(np.float32).min
 
 
 class State(NamedTuple):
     """The searches of one batch; every field has the batch as its first axis.
 
     Image-shaped: ``images`` (clean), ``start`` (clean, in tanh space), ``modifier`` (added to it),
-    ``momentum`` and ``velocity`` (Adam), ``best_images``. The rest are scalars per image.
+    ``momentum`` and ``velocity`` (Adam), ``best_images``. The rest are scalars per image. Between
+    the calls of the compiled loop all are NumPy arrays.
     """
 
-    images: tf.Tensor
-    start: tf.Tensor
-    modifier: tf.Tensor
-    momentum: tf.Tensor
-    velocity: tf.Tensor
-    best_images: tf.Tensor
-    labels: tf.Tensor
-    const: tf.Tensor
-    lower: tf.Tensor
-    upper: tf.Tensor
-    search_step: tf.Tensor
-    iteration: tf.Tensor
-    previous_loss: tf.Tensor
-    best_distance: tf.Tensor
-    found: tf.Tensor
-    has_gradient: tf.Tensor
-    broken: tf.Tensor
-    done: tf.Tensor
+    images: Any
+    start: Any
+    modifier: Any
+    momentum: Any
+    velocity: Any
+    best_images: Any
+    labels: Any
+    const: Any
+    lower: Any
+    upper: Any
+    search_step: Any
+    iteration: Any
+    previous_loss: Any
+    best_distance: Any
+    found: Any
+    has_gradient: Any
+    broken: Any
+    done: Any
 
 
 class Search:
@@ -96,16 +100,20 @@ class Search:
         self.max_iterations = max_iterations
         self.initial_const = initial_const
         self.abort_early = abort_early
-        # No batch size in the signature: the last, smaller batches are not traced again.
-        specs = tf.nest.map_structure(
-            lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype),
-            self._initial(np.zeros((1, *self.image_shape), np.float32), np.zeros(1, np.int64)),
-        )
-        self._run = tf.function(self._iterate, input_signature=[specs], autograph=False)
+        # One program for all sizes: the last, smaller batches are not traced again.
+        self._run = engine.compile(self._iterate, victim.variables, any_batch_size=True)
 
-    def run(self, state: State) -> State:
-        """Returns the searches some iterations later; finished ones are marked ``done``."""
-        return self._run(state)
+    def run(self, state: State, size: int) -> State:
+        """Returns the searches some iterations later; finished ones are marked ``done``.
+
+        Args:
+            state: Running searches.
+            size: The number to which they are filled up, where programs have fixed shapes.
+        """
+        count = len(state.labels)
+        if keras.backend.backend() != "tensorflow":
+            state = _filled(state, size)
+        return State(*(ops.convert_to_numpy(field)[:count] for field in self._run(state)))
 
     def refill(self, state: State | None, images: np.ndarray, labels: np.ndarray) -> State:
         """Returns the running searches followed by fresh ones for ``images``.
@@ -120,130 +128,123 @@ class Search:
         if len(images) == 0:
             return state
         fresh = self._initial(images, labels)
-        return State(*(tf.concat(pair, axis=0) for pair in zip(state, fresh, strict=True)))
+        return State(*(np.concatenate(pair) for pair in zip(state, fresh, strict=True)))
 
     @staticmethod
     def keep(state: State, mask: np.ndarray) -> State:
         """Returns the searches selected by a boolean ``(batch,)`` mask."""
-        if mask.all():
-            return state
-        rows = tf.constant(np.flatnonzero(mask), tf.int64)
-        return State(*(tf.gather(field, rows) for field in state))
+        return state if mask.all() else State(*(field[mask] for field in state))
 
     def succeeds(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Returns ``(batch,)`` booleans: whether images with these logits meet the success test."""
-        return self._succeeds(self._margin(tf.constant(logits), tf.constant(labels))).numpy()
+        return ops.convert_to_numpy(self._succeeds(self._margin(logits, labels)))
 
     def _initial(self, images: np.ndarray, labels: np.ndarray) -> State:
         """Returns the searches at their first iteration."""
-        clean = tf.constant(images)
-        zeros = tf.zeros_like(clean)
-        size = [len(images)]
+        zeros, size = np.zeros_like(images), len(images)
+        start = ops.arctanh((2.0 * images - 1.0) * np.float32(_TANH_MARGIN))
         return State(
-            images=clean,
-            start=tf.atanh((2.0 * clean - 1.0) * _TANH_MARGIN),
+            images=images,
+            start=ops.convert_to_numpy(start),
             modifier=zeros,
             momentum=zeros,
             velocity=zeros,
-            best_images=clean,
-            labels=tf.constant(labels),
-            const=tf.fill(size, np.float32(self.initial_const)),
-            lower=tf.zeros(size),
-            upper=tf.fill(size, np.float32(_NO_UPPER_BOUND)),
-            search_step=tf.zeros(size, tf.int32),
-            iteration=tf.zeros(size, tf.int32),
-            previous_loss=tf.fill(size, np.float32(np.inf)),
-            best_distance=tf.fill(size, np.float32(np.inf)),
-            found=tf.zeros(size, tf.bool),
-            has_gradient=tf.zeros(size, tf.bool),
-            broken=tf.zeros(size, tf.bool),
-            done=tf.zeros(size, tf.bool),
+            best_images=images,
+            labels=labels,
+            const=np.full(size, self.initial_const, np.float32),
+            lower=np.zeros(size, np.float32),
+            upper=np.full(size, _NO_UPPER_BOUND, np.float32),
+            search_step=np.zeros(size, np.int32),
+            iteration=np.zeros(size, np.int32),
+            previous_loss=np.full(size, np.inf, np.float32),
+            best_distance=np.full(size, np.inf, np.float32),
+            found=np.zeros(size, bool),
+            has_gradient=np.zeros(size, bool),
+            broken=np.zeros(size, bool),
+            done=np.zeros(size, bool),
         )
 
-    def _margin(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _margin(self, logits: Any, labels: Any) -> Any:
         """Returns ``(batch,)`` margins by which the label's class leads; negated if targeted."""
         margin = _margin(logits, labels)
         return -margin if self.targeted else margin
 
-    def _succeeds(self, margin: tf.Tensor) -> tf.Tensor:
+    def _succeeds(self, margin: Any) -> Any:
         """Returns whether the margin is negative, and by at least ``confidence``."""
-        return tf.logical_and(margin < 0.0, margin <= -self.confidence)
+        return ops.logical_and(margin < 0.0, margin <= -self.confidence)
 
     def _iterate(self, state: State) -> State:
         """The traced function: a fixed number of iterations, fewer if all searches are done."""
-
-        def unfinished(count: tf.Tensor, *fields: tf.Tensor) -> tf.Tensor:
-            return tf.reduce_any(tf.logical_not(State(*fields).done))
-
-        def body(count: tf.Tensor, *fields: tf.Tensor) -> tuple[Any, ...]:
-            return (count + 1, *self._one_iteration(State(*fields)))
-
-        result = tf.while_loop(
-            unfinished, body, (tf.constant(0), *state), maximum_iterations=_ITERATIONS_PER_CALL
+        return engine.loop(
+            lambda index, state: self._one_iteration(state),
+            state,
+            _ITERATIONS_PER_CALL,
+            until=lambda state: ops.all(state.done),
         )
-        return State(*result[1:])
 
     def _one_iteration(self, state: State) -> State:
         """Returns the searches after one gradient step, some with their next constant."""
-        squashed = tf.tanh(state.start + state.modifier)
+        squashed = ops.tanh(state.start + state.modifier)
         adversarial = (squashed + 1.0) / 2.0
-        with tf.GradientTape() as tape:
-            tape.watch(adversarial)
-            margin = self._margin(self.victim(adversarial), state.labels)
-            hinge = tf.maximum(margin + self.confidence, 0.0)
-        slope = tape.gradient(hinge, adversarial)
+
+        def hinge_and_margin(x: Any) -> tuple[Any, Any]:
+            margin = self._margin(self.victim(x), state.labels)
+            hinge = ops.maximum(margin + self.confidence, 0.0)
+            return hinge, (hinge, margin)
+
+        slope, (hinge, margin) = engine.gradient(hinge_and_margin, adversarial, has_auxiliary=True)
         if slope is None:
             raise AttackFailedError.no_gradient("carlini_wagner", "None")
         delta = adversarial - state.images
-        distance = tf.reduce_sum(tf.square(delta), axis=[1, 2, 3])
+        distance = ops.sum(ops.square(delta), axis=(1, 2, 3))
         loss = distance + state.const * hinge
         gradient = (2.0 * delta + _as_images(state.const) * slope) * (1.0 - squashed**2) / 2.0
 
         better = self._succeeds(margin) & (distance < state.best_distance) & ~state.done
-        is_number = tf.reduce_all(tf.math.is_finite(gradient), axis=[1, 2, 3])
+        is_number = ops.all(ops.isfinite(gradient), axis=(1, 2, 3))
         moved = self._adam(state, gradient)._replace(
             best_images=_select(better, adversarial, state.best_images),
-            best_distance=tf.where(better, distance, state.best_distance),
+            best_distance=ops.where(better, distance, state.best_distance),
             found=state.found | self._succeeds(margin),
-            has_gradient=state.has_gradient | tf.reduce_any(slope != 0.0, axis=[1, 2, 3]),
+            has_gradient=state.has_gradient | ops.any(slope != 0.0, axis=(1, 2, 3)),
             broken=state.broken | ~is_number,
         )
         return self._next_constant(moved, loss)
 
-    def _adam(self, state: State, gradient: tf.Tensor) -> State:
+    def _adam(self, state: State, gradient: Any) -> State:
         """Returns the state after Adam's step, bias-corrected by each image's own count."""
-        step = tf.cast(state.iteration + 1, tf.float32)
+        step = ops.cast(state.iteration + 1, "float32")
         momentum = _BETA_1 * state.momentum + (1.0 - _BETA_1) * gradient
-        velocity = _BETA_2 * state.velocity + (1.0 - _BETA_2) * tf.square(gradient)
-        rate = self.learning_rate * tf.sqrt(1.0 - _BETA_2**step) / (1.0 - _BETA_1**step)
-        update = _as_images(rate) * momentum / (tf.sqrt(velocity) + _ADAM_EPSILON)
+        velocity = _BETA_2 * state.velocity + (1.0 - _BETA_2) * ops.square(gradient)
+        rate = self.learning_rate * ops.sqrt(1.0 - _BETA_2**step) / (1.0 - _BETA_1**step)
+        update = _as_images(rate) * momentum / (ops.sqrt(velocity) + _ADAM_EPSILON)
         return state._replace(
             modifier=state.modifier - update, momentum=momentum, velocity=velocity
         )
 
-    def _next_constant(self, state: State, loss: tf.Tensor) -> State:
+    def _next_constant(self, state: State, loss: Any) -> State:
         """Returns the state in which finished constants are replaced by the next ones."""
         is_check = state.iteration % max(self.max_iterations // 10, 1) == 0
         stalled = is_check & (loss > 0.9999 * state.previous_loss) & self.abort_early
         over = stalled | (state.iteration + 1 >= self.max_iterations)
 
-        upper = tf.where(over & state.found, tf.minimum(state.upper, state.const), state.upper)
-        lower = tf.where(over & ~state.found, tf.maximum(state.lower, state.const), state.lower)
+        upper = ops.where(over & state.found, ops.minimum(state.upper, state.const), state.upper)
+        lower = ops.where(over & ~state.found, ops.maximum(state.lower, state.const), state.lower)
         bounded = upper < _NO_UPPER_BOUND
-        following = tf.where(bounded, (lower + upper) / 2.0, _tenfold(state.const))
-        search_step = state.search_step + tf.cast(over, tf.int32)
-        zeros = tf.zeros_like(state.modifier)
+        following = ops.where(bounded, (lower + upper) / 2.0, _tenfold(state.const))
+        search_step = state.search_step + ops.cast(over, "int32")
+        zeros = ops.zeros_like(state.modifier)
         return state._replace(
             modifier=_select(over, zeros, state.modifier),
             momentum=_select(over, zeros, state.momentum),
             velocity=_select(over, zeros, state.velocity),
-            const=tf.where(over, following, state.const),
+            const=ops.where(over, following, state.const),
             lower=lower,
             upper=upper,
             search_step=search_step,
-            iteration=tf.where(over, 0, state.iteration + 1),
-            previous_loss=tf.where(
-                over, np.float32(np.inf), tf.where(is_check, loss, state.previous_loss)
+            iteration=ops.where(over, 0, state.iteration + 1),
+            previous_loss=ops.where(
+                over, np.float32(np.inf), ops.where(is_check, loss, state.previous_loss)
             ),
             found=state.found & ~over,
             done=state.done | (search_step >= self.binary_search_steps),
@@ -252,33 +253,43 @@ class Search:
 
 def margin_gradient(victim: AttackedModel, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the gradient of the margin where a search starts, ``(batch, height, width, c)``."""
-    start = tf.constant(0.5 + _TANH_MARGIN * (images - 0.5), tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(start)
-        margin = _margin(victim(start), tf.constant(labels))
-    gradient = tape.gradient(margin, start)
-    return np.zeros_like(images) if gradient is None else gradient.numpy()
+
+    def slope(start: Any, labels: Any) -> Any:
+        return engine.gradient(lambda x: _margin(victim(x), labels), start)
+
+    program = victim.program("margin_gradient", slope, rarely=True)
+    start = (0.5 + _TANH_MARGIN * (images - 0.5)).astype(np.float32)
+    gradient = program(ops.convert_to_tensor(start), ops.convert_to_tensor(labels))
+    return np.zeros_like(images) if gradient is None else ops.convert_to_numpy(gradient)
 
 
-def _margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def _filled(state: State, size: int) -> State:
+    """Returns the searches, filled up to a number by copies of the first one that are done."""
+    missing = max(size - len(state.labels), 0)
+    copies = State(*(np.repeat(field[:1], missing, axis=0) for field in state))
+    copies = copies._replace(done=np.ones(missing, bool))
+    return State(*(np.concatenate(pair) for pair in zip(state, copies, strict=True)))
+
+
+def _margin(logits: Any, labels: Any) -> Any:
     """Returns ``(batch,)`` margins by which the label's class leads."""
-    logits = tf.cast(logits, tf.float32)
-    is_label = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
-    of_label = tf.reduce_sum(tf.where(is_label, logits, 0.0), axis=1)
-    of_other = tf.reduce_max(tf.where(is_label, tf.float32.min, logits), axis=1)
+    logits = ops.cast(logits, "float32")
+    is_label = ops.one_hot(labels, logits.shape[-1], dtype="bool")
+    of_label = ops.sum(ops.where(is_label, logits, 0.0), axis=1)
+    of_other = ops.max(ops.where(is_label, _SMALLEST, logits), axis=1)
     return of_label - of_other
 
 
-def _tenfold(const: tf.Tensor) -> tf.Tensor:
+def _tenfold(const: Any) -> Any:
     """Returns ten times the constants, up to where float32 would end in infinity."""
-    return tf.minimum(const * 10.0, _NO_UPPER_BOUND)
+    return ops.minimum(const * 10.0, _NO_UPPER_BOUND)
 
 
-def _as_images(scalars: tf.Tensor) -> tf.Tensor:
+def _as_images(scalars: Any) -> Any:
     """Returns ``(batch,)`` as ``(batch, 1, 1, 1)``."""
-    return scalars[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    return scalars[:, None, None, None]
 
 
-def _select(mask: tf.Tensor, chosen: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
+def _select(mask: Any, chosen: Any, otherwise: Any) -> Any:
     """Returns, per image, ``chosen`` where the ``(batch,)`` mask holds, else ``otherwise``."""
-    return tf.where(_as_images(mask), chosen, otherwise)
+    return ops.where(_as_images(mask), chosen, otherwise)

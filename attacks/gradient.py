@@ -1,27 +1,18 @@
 """FGSM, BIM, PGD and MI-FGSM: CleverHans v4's own functions with corrected defaults.
 
-Every attack passes ``clip_min=0``, ``clip_max=1``, the true (or target) labels as integers, and
-``sanity_checks=False`` (CleverHans 4.0.0 raises in them on current NumPy). The functions run
-eagerly: their one expensive part, the gradient, is compiled by CleverHans itself, and it stays
-compiled because it is always given the same callable for the same model.
+On TensorFlow these are its TensorFlow functions, on JAX its functions for JAX where it has them;
+``attacks.cleverhans_tensorflow`` and ``attacks.cleverhans_jax`` say what was mended.
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-import random
-import types
+import importlib
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
-import tensorflow as tf
-from cleverhans.tf2.attacks import momentum_iterative_method as cleverhans_mim
-from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
-from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
-from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
-from cleverhans.tf2.utils import compute_gradient
 
 from attacks.attack import LARGEST_EPSILON, Attack
 from attacks.attacked_model import (
@@ -33,19 +24,16 @@ from attacks.attacked_model import (
 from attacks.job import MOST_GRADIENTS, AttackFailedError, Job
 from validation import check_flag, check_integer, check_number
 
-_ORDERS = {"linf": np.inf, "l2": 2}
 _CHANGED_SHARE = 0.01
 """An attack that moves an image by less than this share of its budget has not used it."""
 _SMALLEST_STEP = 1e-6
-_SEEDS = 2**31 - 1  # TensorFlow takes seeds modulo this number.
-_PHILOX = 1  # The number of the algorithm among those of tf.random.Generator.
 _LARGEST_DECAY = 1e3
 
 
 class GradientAttack(Attack, abc.ABC):
     """Base class of attacks through CleverHans' functions; checks each model's gradient once."""
 
-    loss_fn: ClassVar[Any] = staticmethod(tf.nn.sparse_softmax_cross_entropy_with_logits)
+    has_momentum: ClassVar[bool] = False
 
     def _perturb(
         self,
@@ -57,26 +45,30 @@ class GradientAttack(Attack, abc.ABC):
         targeted: bool,
         seed: int,
     ) -> np.ndarray:
-        x = tf.constant(images)
-        settings: dict[str, Any] = {"clip_min": 0.0, "clip_max": 1.0, "targeted": targeted}
-        settings["y"] = tf.constant(labels)
-        settings |= {"sanity_checks": False, "norm": _ORDERS[self.norm]}
-        return self._call_cleverhans(victim, x, epsilon, settings, seed).numpy()
+        settings = {"norm": self.norm, "targeted": targeted}
+        with missing_gradients_explained(self.name):
+            return self._call_cleverhans(victim, images, labels, epsilon, settings, seed)
 
     @abc.abstractmethod
     def _call_cleverhans(
         self,
         victim: AttackedModel,
-        images: tf.Tensor,
+        images: np.ndarray,
+        labels: np.ndarray,
         epsilon: float,
         settings: dict[str, Any],
         seed: int,
-    ) -> tf.Tensor:
+    ) -> np.ndarray:
         """Returns CleverHans' adversarial images for one batch."""
 
     def _start(
-        self, victim: AttackedModel, images: tf.Tensor, labels: tf.Tensor, epsilon: float, seed: int
-    ) -> tf.Tensor:
+        self,
+        victim: AttackedModel,
+        images: np.ndarray,
+        labels: np.ndarray,
+        epsilon: float,
+        seed: int,
+    ) -> np.ndarray:
         """Returns the images that the search starts from, for one batch."""
         return images
 
@@ -92,10 +84,10 @@ class GradientAttack(Attack, abc.ABC):
             return job.images
         starts = np.array(job.images)
         for start, count, rows in padded_batches(len(job.images), job.batch_size):
-            images, labels = tf.constant(job.images[rows]), tf.constant(job.goal_labels[rows])
+            images, labels = job.images[rows], job.goal_labels[rows]
             seed = batch_seed(job.seed, start)
             batch = self._start(victim, images, labels, float(epsilon or 0.0), seed)
-            starts[start : start + count] = batch.numpy()[:count]
+            starts[start : start + count] = batch[:count]
         return starts
 
     def _tolerance(self, epsilon: float | None) -> float:
@@ -106,20 +98,27 @@ class GradientAttack(Attack, abc.ABC):
         return max(super()._tolerance(epsilon), _CHANGED_SHARE * min(epsilon or 0.0, 1.0))
 
     def _prepare(self, victim: AttackedModel, job: Job) -> None:
-        """Raises if the model has no gradient; CleverHans would fail far from the cause.
-
-        Calls the compiled function that CleverHans uses, so nothing is traced twice.
-        """
+        """Raises if the model has no gradient; CleverHans would fail far from the cause."""
         super()._prepare(victim, job)
         if "has_gradient" in victim.compiled:
             return
         _, _, rows = next(padded_batches(len(job.images), job.batch_size))
-        x, y = tf.constant(job.images[rows]), tf.constant(job.goal_labels[rows])
         with missing_gradients_explained(self.name):
-            gradient = compute_gradient(victim, self.loss_fn, x, y, job.targeted)
-        if gradient is None:
+            found = cleverhans().has_gradient(
+                victim,
+                job.images[rows],
+                job.goal_labels[rows],
+                targeted=job.targeted,
+                momentum=self.has_momentum,
+            )
+        if not found:
             raise AttackFailedError.no_gradient(self.name, "None")
         victim.compiled["has_gradient"] = True
+
+
+def cleverhans() -> Any:
+    """Returns the module of CleverHans' functions on the present backend."""
+    return importlib.import_module(f"attacks.cleverhans_{keras.backend.backend()}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,12 +151,13 @@ class FGSM(GradientAttack):
     def _call_cleverhans(
         self,
         victim: AttackedModel,
-        images: tf.Tensor,
+        images: np.ndarray,
+        labels: np.ndarray,
         epsilon: float,
         settings: dict[str, Any],
         seed: int,
-    ) -> tf.Tensor:
-        return fast_gradient_method(victim, images, epsilon, **settings)
+    ) -> np.ndarray:
+        return cleverhans().fast_gradient_method(victim, images, labels, epsilon, **settings)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -238,14 +238,20 @@ class BIM(_IterativeAttack):
     def _call_cleverhans(
         self,
         victim: AttackedModel,
-        images: tf.Tensor,
+        images: np.ndarray,
+        labels: np.ndarray,
         epsilon: float,
         settings: dict[str, Any],
         seed: int,
-    ) -> tf.Tensor:
-        step = self.step_for(epsilon)
-        return basic_iterative_method(
-            victim, images, epsilon, step, int(self.num_steps), **settings
+    ) -> np.ndarray:
+        return cleverhans().basic_iterative_method(
+            victim,
+            images,
+            labels,
+            epsilon,
+            step_size=self.step_for(epsilon),
+            num_steps=int(self.num_steps),
+            **settings,
         )
 
 
@@ -294,30 +300,36 @@ class PGD(_IterativeAttack):
     def _call_cleverhans(
         self,
         victim: AttackedModel,
-        images: tf.Tensor,
+        images: np.ndarray,
+        labels: np.ndarray,
         epsilon: float,
         settings: dict[str, Any],
         seed: int,
         num_steps: int | None = None,
-    ) -> tf.Tensor:
-        return _with_own_draw(seed)(
+    ) -> np.ndarray:
+        return cleverhans().projected_gradient_descent(
             victim,
             images,
+            labels,
             epsilon,
-            self.step_for(epsilon),
-            int(self.num_steps) if num_steps is None else num_steps,
-            rand_init=self.random_start,
-            rand_minmax=epsilon,
+            step_size=self.step_for(epsilon),
+            num_steps=int(self.num_steps) if num_steps is None else num_steps,
+            seed=seed if self.random_start else None,
             **settings,
         )
 
     def _start(
-        self, victim: AttackedModel, images: tf.Tensor, labels: tf.Tensor, epsilon: float, seed: int
-    ) -> tf.Tensor:
+        self,
+        victim: AttackedModel,
+        images: np.ndarray,
+        labels: np.ndarray,
+        epsilon: float,
+        seed: int,
+    ) -> np.ndarray:
         if not self.random_start:
             return images
-        settings = {"clip_min": 0.0, "clip_max": 1.0, "norm": _ORDERS[self.norm], "y": labels}
-        return self._call_cleverhans(victim, images, epsilon, settings, seed, num_steps=0)
+        settings = {"norm": self.norm, "targeted": False}
+        return self._call_cleverhans(victim, images, labels, epsilon, settings, seed, num_steps=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -349,7 +361,7 @@ class MIFGSM(_IterativeAttack):
     """
 
     name: ClassVar[str] = "mi_fgsm"
-    loss_fn: ClassVar[Any] = staticmethod(cleverhans_mim.loss_fn)
+    has_momentum: ClassVar[bool] = True
 
     num_steps: int = 20
     decay_factor: float = 1.0
@@ -367,74 +379,19 @@ class MIFGSM(_IterativeAttack):
     def _call_cleverhans(
         self,
         victim: AttackedModel,
-        images: tf.Tensor,
+        images: np.ndarray,
+        labels: np.ndarray,
         epsilon: float,
         settings: dict[str, Any],
         seed: int,
-    ) -> tf.Tensor:
-        return momentum_iterative_method(
+    ) -> np.ndarray:
+        return cleverhans().momentum_iterative_method(
             victim,
             images,
+            labels,
             epsilon,
-            self.step_for(epsilon),
-            int(self.num_steps),
+            step_size=self.step_for(epsilon),
+            num_steps=int(self.num_steps),
             decay_factor=float(self.decay_factor),
             **settings,
         )
-
-
-def _with_own_draw(seed: int) -> Any:
-    """Returns CleverHans' PGD with a random start of its own, in place of its global draw.
-
-    The function is the same code with another ``random_lp_vector``. Seeding TensorFlow instead
-    would restart every random number of the caller, and no public function restores them.
-
-    Args:
-        seed: In [0, 2**31).
-    """
-
-    def draw(shape: tf.Tensor, order: float, radius: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return _random_vector(seed, shape, order, radius)
-
-    original = projected_gradient_descent
-    names = {**original.__globals__, "random_lp_vector": draw}
-    return types.FunctionType(
-        original.__code__, names, original.__name__, original.__defaults__, original.__closure__
-    )
-
-
-def _random_vector(seed: int, shape: tf.Tensor, order: float, radius: tf.Tensor) -> tf.Tensor:
-    """Returns what CleverHans' ``random_lp_vector`` draws after ``tf.random.set_seed(seed)``.
-
-    Args:
-        seed: In [0, 2**31).
-        shape: ``(4,)``, that of a batch of images.
-        order: ``inf`` for a uniform draw from the cube, 2 from the ball.
-        radius: Half the edge of the cube, or the radius of the ball.
-
-    Returns:
-        float32 tensor of that shape.
-    """
-    # TensorFlow seeds each operation by the global seed and by one from a generator seeded by it.
-    operation_seeds = random.Random(seed)
-
-    def bits(operation: Any, shape: Any) -> tf.Tensor:
-        first, second = seed % _SEEDS, operation_seeds.randint(0, _SEEDS) % _SEEDS
-        if first == second == 0:
-            second = _SEEDS
-        return operation(
-            shape=shape,
-            key=tf.constant([first], tf.uint64),
-            counter=tf.constant([0, second], tf.uint64),
-            alg=tf.constant(_PHILOX),
-            dtype=tf.float32,
-        )
-
-    uniform, normal = tf.raw_ops.StatelessRandomUniformV2, tf.raw_ops.StatelessRandomNormalV2
-    if order == np.inf:
-        return bits(uniform, shape) * (2.0 * radius) - radius
-    size = tf.reduce_prod(shape[1:])
-    direction = bits(normal, (shape[0], size))
-    length = tf.sqrt(tf.reduce_sum(tf.square(direction), axis=-1, keepdims=True))
-    share = tf.pow(bits(uniform, (shape[0], 1)), 1.0 / tf.cast(size, tf.float32))
-    return radius * tf.reshape(share * direction / length, shape)

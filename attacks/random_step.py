@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-import tensorflow as tf
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+import numpy as np
 
 from attacks.attacked_model import AttackedModel
-from attacks.gradient import GradientAttack
+from attacks.gradient import GradientAttack, cleverhans
 from validation import check_choice, check_number
 
 
@@ -52,22 +51,24 @@ class RandFGSM(GradientAttack):
         )
 
     def _start(
-        self, victim: AttackedModel, images: tf.Tensor, labels: tf.Tensor, epsilon: float, seed: int
-    ) -> tf.Tensor:
-        normal = tf.random.stateless_normal(images.shape, seed=(seed, 0))
-        return tf.clip_by_value(
-            images + float(self.random_share) * epsilon * tf.sign(normal), 0.0, 1.0
-        )
+        self,
+        victim: AttackedModel,
+        images: np.ndarray,
+        labels: np.ndarray,
+        epsilon: float,
+        seed: int,
+    ) -> np.ndarray:
+        return cleverhans().random_corner(seed, images, float(self.random_share) * epsilon)
 
     def _call_cleverhans(
         self,
         victim: AttackedModel,
-        images: tf.Tensor,
+        images: np.ndarray,
+        labels: np.ndarray,
         epsilon: float,
         settings: dict[str, Any],
         seed: int,
-    ) -> tf.Tensor:
-        start = self._start(victim, images, settings["y"], epsilon, seed)
-        return fast_gradient_method(
-            victim, start, (1 - float(self.random_share)) * epsilon, **settings
-        )
+    ) -> np.ndarray:
+        start = self._start(victim, images, labels, epsilon, seed)
+        rest = (1 - float(self.random_share)) * epsilon
+        return cleverhans().fast_gradient_method(victim, start, labels, rest, **settings)

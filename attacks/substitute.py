@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from attacks import engine
 from attacks.attacked_model import attacked_model, image_shape_of
 from validation import check_images, check_integer, check_labels, check_number
 
@@ -149,14 +151,20 @@ class SubstituteTraining:
     ) -> np.ndarray:
         """Returns each image moved one step along the sign of the gradient of its label's logit."""
         victim = attacked_model(substitute)
+
+        def slope(batch: Any, known_labels: Any) -> Any:
+            def of_label(x: Any) -> Any:
+                return ops.take_along_axis(victim(x), known_labels[:, None], axis=1)
+
+            return engine.gradient(of_label, batch)
+
+        program = victim.program("gradient_of_label", slope, rarely=True)
         new_images = []
         for start in range(0, len(images), self.batch_size):
-            batch = tf.constant(images[start : start + self.batch_size])
-            known_labels = tf.constant(labels[start : start + self.batch_size])
-            with tf.GradientTape() as tape:
-                tape.watch(batch)
-                logits = tf.gather(victim(batch), known_labels, axis=1, batch_dims=1)
-            direction = tf.sign(tape.gradient(logits, batch))
-            moved = tf.clip_by_value(batch + self.step_size * direction, 0.0, 1.0)
-            new_images.append(moved.numpy())
+            batch = images[start : start + self.batch_size]
+            known_labels = labels[start : start + self.batch_size]
+            gradient = program(ops.convert_to_tensor(batch), ops.convert_to_tensor(known_labels))
+            direction = np.sign(ops.convert_to_numpy(gradient))
+            moved = batch + np.float32(self.step_size) * direction
+            new_images.append(np.clip(moved, np.float32(0.0), np.float32(1.0)))
         return np.concatenate(new_images)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from cleverhans.tf2.utils import random_lp_vector
 
 from attacks import attack_names
-from attacks.gradient import PGD, _random_vector
+from attacks.cleverhans_tensorflow import random_vector
+from attacks.gradient import PGD
 from attacks.substitute import SubstituteTraining
 from tests.attack_helpers import grey_images, linear_classifier, predictions, quick
 
@@ -75,7 +76,7 @@ def test_the_own_draw_is_that_of_cleverhans_after_setting_the_seed(order, seed):
     shape, radius = tf.constant([5, 6, 7, 3]), tf.constant(0.1)
     tf.random.set_seed(seed)
     expected = random_lp_vector(shape, order, radius)
-    np.testing.assert_array_equal(_random_vector(seed, shape, order, radius), expected)
+    np.testing.assert_array_equal(random_vector(seed, shape, order, radius), expected)
 
 
 def test_a_substitute_leaves_the_random_numbers_alone():

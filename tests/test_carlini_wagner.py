@@ -152,13 +152,13 @@ def test_nothing_is_traced_twice_and_finished_images_make_room(digits, monkeypat
     attack.minimal_perturbation(model, images[:3], labels[:3])
     attack.minimal_perturbation(model, images[:11], labels[:11], batch_size=4)
     search = attacked_model(model).compiled[(attack, False, (16, 16, 1))]
-    assert search._run.experimental_get_tracing_count() == 1
+    assert search._run.program.experimental_get_tracing_count() == 1
     sizes: list[int] = []
     run = Search.run
 
-    def recorded(self, state):
+    def recorded(self, state, size):
         sizes.append(len(state.labels))
-        return run(self, state)
+        return run(self, state, size)
 
     monkeypatch.setattr(Search, "run", recorded)
     attack.minimal_perturbation(model, images[:40], labels[:40], batch_size=8)
@@ -178,7 +178,7 @@ def test_early_abort_saves_work_and_little_else(digits, monkeypatch):
     visits: list[int] = []
     run = Search.run
     monkeypatch.setattr(
-        Search, "run", lambda self, state: (visits.append(len(state.labels)), run(self, state))[1]
+        Search, "run", lambda self, state, size: (visits.append(len(state.labels)), run(self, state, size))[1]
     )
     settings = {"max_iterations": 500, "learning_rate": 0.02, "binary_search_steps": 3}
     results, work = {}, {}
@@ -239,7 +239,7 @@ def test_one_run_serves_the_whole_axis(digits, monkeypatch):
     np.testing.assert_array_equal(native, attack.minimal_perturbation(model, images, labels))
     visits: list[int] = []
     run = Search.run
-    monkeypatch.setattr(Search, "run", lambda self, state: (visits.append(1), run(self, state))[1])
+    monkeypatch.setattr(Search, "run", lambda self, *rest: (visits.append(1), run(self, *rest))[1])
     attack(model, images, labels, 0.1)
     once = len(visits)
     curve = attack.curve(model, images, labels, [None, 0.05, 0.1, 0.4])

@@ -18,7 +18,8 @@ from attacks import (
 )
 from attacks.attacked_model import batch_seed
 from attacks.carlini_wagner import CarliniWagner
-from attacks.gradient import BIM, FGSM, PGD, _random_vector
+from attacks.cleverhans_tensorflow import random_vector
+from attacks.gradient import BIM, FGSM, PGD
 from attacks.job import tolerated_share
 from attacks.threat_models import attack_mixed
 from tests.attack_helpers import SHORT, accuracy, linear_classifier, predictions, quick
@@ -176,7 +177,7 @@ def test_a_random_start_that_is_adversarial_needs_no_attack():
     attack, seed = PGD(num_steps=2), 3
     result = attack.run(model, images, labels, [0.1], target_labels=targets, seed=seed)[0.1]
     radius = tf.constant(0.1)
-    start = images + _random_vector(batch_seed(seed, 0), tf.shape(images), np.inf, radius).numpy()
+    start = images + random_vector(batch_seed(seed, 0), tf.shape(images), np.inf, radius).numpy()
     stayed = np.isclose(result.adversarial_images, start, atol=1e-6).all(axis=(1, 2, 3))
     assert 0 < stayed.sum() < 6 and (predictions(model, start[stayed]) == 0).all()
     assert not result.unmoved.any() and not result.unattacked.any()
