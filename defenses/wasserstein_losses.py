@@ -1,8 +1,8 @@
 """The losses of a Wasserstein GAN with gradient penalty, one pure function each.
 
 A loss returns one number per image, shape ``(batch,)``; the mean over the batch is the training
-step's. Keras has no operation for the gradient with respect to an input, so ``input_gradient`` uses
-the current backend; everything else is ``keras.ops`` alone.
+step's. Keras has no operation for the gradient with respect to an input, so ``input_gradient`` is
+that of the attacks; everything else is ``keras.ops`` alone.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 from keras import ops
 
+from attacks.engine import gradient
 from defenses.losses import full_precision
 
 __all__ = [
@@ -118,19 +118,4 @@ def input_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     Raises:
         ValueError: On a backend other than TensorFlow and JAX.
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(inputs)
-            total = ops.sum(*full_precision(function(inputs)))
-        return tape.gradient(total, inputs)
-    if backend == "jax":
-        import jax
-
-        return jax.grad(lambda x: ops.sum(function(x)))(inputs)
-    raise ValueError(
-        f"Expected the backend tensorflow or jax for a gradient with respect to inputs, received "
-        f"{backend!r}. Set KERAS_BACKEND to one of them before Keras is imported."
-    )
+    return gradient(lambda x: full_precision(function(x))[0], inputs)
