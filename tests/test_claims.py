@@ -586,7 +586,7 @@ def test_needs_table():
 
 def test_every_claim_is_declared_once_with_what_it_needs_and_why():
     ids = [f"{one.id}/{dataset}" for one in catalog.CLAIMS for dataset in one.datasets]
-    assert len(ids) == len(set(ids)) == 72
+    assert len(ids) == len(set(ids)) == 80
     for one in catalog.CLAIMS:
         assert one.needs in (claims.ANY_SIZE, claims.FULL_WIDTH)
         assert one.reason.endswith(".") and one.text.endswith(".")
@@ -612,6 +612,8 @@ sfl_lowers_l2/cifar10: not reproduced; not tested at this size
 sfl_lowers_l2/fashion_mnist: not measured; the same
 gain_over_baselines/cifar10: not reproduced; not tested at this size
 gain_over_baselines/fashion_mnist: not reproduced; not tested at this size
+gain_over_baselines/vote/cifar10: not reproduced; not tested at this size
+gain_over_baselines/vote/fashion_mnist: not reproduced; not tested at this size
 voting_gain/vote/cifar10: partly; not tested at this size
 voting_gain/vote/fashion_mnist: partly; not tested at this size
 voting_gain/vote_bayes/cifar10: partly; not tested at this size
@@ -623,10 +625,16 @@ framework_attack_hurts/cifar10: partly; the same
 framework_attack_hurts/fashion_mnist: partly; the same
 framework_gain/cifar10: not reproduced; not tested at this size
 framework_gain/fashion_mnist: partly; not tested at this size
+framework_gain/vote/cifar10: not reproduced; not tested at this size
+framework_gain/vote/fashion_mnist: partly; not tested at this size
 cyclegan_over_baselines/cifar10: not reproduced; not tested at this size
+cyclegan_over_baselines/vote/cifar10: not reproduced; not tested at this size
 cyclegan_over_sfl_vae/cifar10: not reproduced; not tested at this size
+cyclegan_over_sfl_vae/vote/cifar10: not reproduced; not tested at this size
 cyclegan_voting_gain/cifar10: not reproduced; not tested at this size
 cyclegan_voting_gain/fashion_mnist: not reproduced; not tested at this size
+cyclegan_voting_gain/vote/cifar10: partly; not tested at this size
+cyclegan_voting_gain/vote/fashion_mnist: partly; not tested at this size
 cyclegan_clean_accuracy/cifar10: not reproduced; not tested at this size
 cyclegan_clean_accuracy/fashion_mnist: partly; not tested at this size
 reconstruction_order/cifar10: reproduced; not tested at this size
