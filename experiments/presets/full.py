@@ -20,8 +20,8 @@ CUTS = (
     "Profile full: the papers' networks, all training and all 10,000 test images; every purifier "
     "20 epochs (Defense-VAE 2, over twelve attacked copies of the images), sweeps 10; every target, "
     "voter and retrained target 15 epochs, but for the Wide-ResNet 5 when it is retrained; 6 of "
-    "the 12 voters; 1,000 images attacked end to end through a purifier, 100 through Defense-GAN, "
-    "which purifies 1,000 of each set; PGD 40 steps; CW 3 x 100 steps, 1 x 100 for PuVAE's tables; "
+    "the 12 voters; 1,000 images attacked end to end through a purifier, 200 through one with a "
+    "pool, 100 through Defense-GAN, which purifies 1,000 of each set; PGD 40 steps; CW 3 x 100 steps, 1 x 100 for PuVAE's tables; "
     "one seed."
 )
 PURIFIER_EPOCHS = 20
@@ -32,7 +32,11 @@ RETRAINED_WIDE_RESNET_EPOCHS = 5
 """Each epoch costs more than all of another target's."""
 THROUGH_NETWORK = 1_000
 """How many images are attacked end to end through a purifier."""
-ATTACKED_THROUGH = {"defense_gan": 100}
+ATTACKED_THROUGH = {
+    "defense_gan": 100,
+    **dict.fromkeys(("sfl_vae", "defense_cyclegan", "defense_cyclegan_noisy"), 200),
+}
+"""Fewer where a search or a pool of voters stands behind each gradient."""
 PURIFIED = {"defense_gan": 1_000}
 """How many images of a set pass a purifier that searches for each of them."""
 ATTACKED_DRAWS = 4
@@ -40,12 +44,12 @@ ATTACKED_DRAWS = 4
 VOTERS = (
     "resnet_a",
     "resnet_b",
+    "resnet_c",
     "densenet_a",
     "densenet_b",
     "wide_resnet_a",
-    "wide_resnet_b",
 )
-"""Two of each family at their printed sizes."""
+"""Of each family the smallest, at their printed sizes."""
 
 
 def full() -> Profile:
@@ -56,7 +60,7 @@ def full() -> Profile:
         "initial_const": 1.0,
         "max_iterations": 100,
     }
-    attacks = shared.attacks(pgd_steps=40, carlini_wagner=search)
+    attacks = shared.attacks(pgd_steps=40, carlini_wagner=search, native=True)
     return Profile(
         name="full",
         plans={
@@ -68,6 +72,7 @@ def full() -> Profile:
         budgets={"axis": shared.REDUCED_EPSILONS, "voting": (0.05, 0.10, 0.15)},
         cuts=CUTS,
         bears="full width",
+        fair=True,
         publishes=False,
     )
 
@@ -89,7 +94,7 @@ def _purifier(epochs: int = PURIFIER_EPOCHS, **changes: object) -> TrainingConfi
 def _plan(name: str, *, validation_size: int) -> DatasetPlan:
     colour = name == "cifar10"
     decider = _decider(colour=colour)
-    large = decider
+    large = dataclasses.replace(decider, precision="bfloat16")
     voters = tuple(
         ClassifierConfig(
             architecture=voter, training=large if voter.startswith("wide_resnet") else decider
@@ -115,7 +120,12 @@ def _plan(name: str, *, validation_size: int) -> DatasetPlan:
             **_puvae_classifiers(colour=colour),
         },
         purifiers=purifiers,
-        variants=shared.kl_variants(purifiers["sfl_vae"], sweep) if colour else {},
+        variants={
+            **shared.kl_variants(purifiers["sfl_vae"], sweep),
+            **shared.sfl_variants(purifiers["sfl_vae"], sweep),
+        }
+        if colour
+        else {},
         retrained=("A", "B", "C", "wide_resnet"),
         retraining_epochs={"wide_resnet": RETRAINED_WIDE_RESNET_EPOCHS},
         voters=voters,
@@ -125,6 +135,9 @@ def _plan(name: str, *, validation_size: int) -> DatasetPlan:
         attacked_through=dict.fromkeys(purifiers, THROUGH_NETWORK) | ATTACKED_THROUGH,
         purified=PURIFIED,
         attacked_draws=ATTACKED_DRAWS,
+        compared=("vqunet", "magnet"),
+        drawn=shared.whole_pools(len(voters)),
+        framework_confidence=shared.FRAMEWORK_CONFIDENCE,
     )
 
 
@@ -171,7 +184,7 @@ def _later_purifiers(*, colour: bool) -> dict[str, PurifierConfig]:
     # A batch holds two streams of 64 images.
     cyclegan = _purifier(learning_rate=2e-4, beta_1=0.5, schedule="linear")
     return {
-        **shared.cyclegan_purifiers(cyclegan, width=1.0, ablations=colour),
+        **shared.cyclegan_purifiers(cyclegan, width=1.0, ablations=colour, noisy=True),
         **shared.vq_purifiers(_purifier(), width=1.0),
         "defense_vae": PurifierConfig(
             name="defense_vae",
