@@ -152,8 +152,8 @@ class ConditionalTables:
 
         **Reference**: Dissertation, ch. 3.4.1 (statistics of the whole training set).
         **Differs from the paper**: smoothing, which it does not mention. The voters were trained on
-        these very images, so tables from them are over-confident; images that no voter was trained
-        on give unbiased ones.
+        these very images: as far as they fit them, tables from them are over-confident. Images that
+        no voter was trained on give unbiased ones.
 
         Args:
             labels: True classes, ``(num_images,)``.
