@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from attacks.engine import gradient
 from defenses.image_model import ImageModel
 from defenses.losses import full_precision
 from defenses.phases import Batch, Losses, Phase, step_objective
 from defenses.stateless import lend_stateless_steps
 from defenses.training_data import BatchCheck, CheckedTraining
-from defenses.wasserstein_losses import input_gradient
 from models.layers import check_classifier
 from validation import check_number
 
@@ -41,7 +41,7 @@ def fgsm_images(classifier: keras.Model, images: Any, labels: Any, epsilon: floa
             logits = classifier(x, training=False)
             return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
-        signs = ops.sign(input_gradient(entropies, images))
+        signs = ops.sign(gradient(entropies, images))
         return ops.stop_gradient(ops.clip(images + epsilon * signs, 0.0, 1.0))
 
     from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
