@@ -57,7 +57,7 @@ def attacked_copies(
                     split.labels,
                     [epsilon],
                     seed=seed,
-                    progress=lambda done: bar.update(done - bar.n),
+                    progress=fitting.reporting(bar, len(split)),
                     tolerated=1.0,
                 )
             return {"images": found[epsilon].adversarial_images}

@@ -17,7 +17,7 @@ from attacks.attack import Attack
 from attacks.job import tolerated_share
 from attacks.registry import get_attack
 from attacks.threat_models import ThreatModel, attack_mixed, attack_random_member
-from experiments import fitting, reproducibility, time_limit
+from experiments import fitting, reproducibility
 from experiments.config import AttackConfig, Profile
 from experiments.datasets import Split
 from experiments.training import TrainedModels
@@ -372,17 +372,11 @@ class AttackedSets:
             reproducibility.set_seeds(seed)
             reach = "all epsilons" if whole_axis else f"epsilon {epsilon:g}"
             label = f"{self.data.name}: {scenario.attack} on {where}, {reach}"
-            pace = time_limit.Pace(total)
             with fitting.progress_bar(total, label, "image") as bar:
-
-                def progress(done: int) -> None:
-                    bar.update(done - bar.n)
-                    pace.report(done)
-
                 options = {
                     "seed": seed,
                     "batch_size": BATCH_SIZE,
-                    "progress": progress,
+                    "progress": fitting.reporting(bar, total),
                     # A long run does not end for them: their rows are flagged.
                     "tolerated": 1.0,
                 }

@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -45,6 +45,22 @@ def progress_bar(total: int, label: str, unit: str) -> tqdm:
         delay=3.0,
         mininterval=0.5 if sys.stderr.isatty() else 20.0,
     )
+
+
+def reporting(bar: tqdm, total: int) -> Callable[[int], None]:
+    """What a long loop tells how much it has done: the bar, and the time limit if there is one.
+
+    Args:
+        bar: Counts up to ``total``.
+        total: How much there is to do.
+    """
+    pace = time_limit.Pace(total)
+
+    def report(done: int) -> None:
+        bar.update(done - bar.n)
+        pace.report(done)
+
+    return report
 
 
 class HalfLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -197,6 +213,7 @@ class _EpochRecorder(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.path, self.variables, self.bar, self.last_logs = path, variables, bar, logs
+        self.epochs_of_this_call = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.start, self.pace = time.perf_counter(), time_limit.Pace(self.params["steps"])
@@ -220,8 +237,12 @@ class _EpochRecorder(keras.callbacks.Callback):
         arrays["logs"] = np.asarray(json.dumps(values))
         write_atomically(self.path, lambda path: np.savez(path, allow_pickle=False, **arrays))
         time_limit.step_done()
+        self.epochs_of_this_call += 1
         if epoch + 1 < self.params["epochs"]:
-            time_limit.check(time.perf_counter() - self.start)
+            seconds = time.perf_counter() - self.start
+            # The first one on JAX has compiling in it, which may take most of the time.
+            compiled = self.epochs_of_this_call == 1 and keras.backend.backend() == "jax"
+            time_limit.check(seconds / 2 if compiled else seconds)
 
 
 def _all_variables(model: keras.Model) -> list[keras.Variable]:

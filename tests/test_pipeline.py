@@ -226,6 +226,10 @@ def test_what_cannot_be_measured_ends_in_one_line(tmp_path, arguments, message, 
         (["--list", "--pdf"], "one of --list and --pdf, received both"),
         (["--list", "--figures-only"], "one of --list and --figures-only, received both"),
         (["--train", "--figures-only"], "one of --figures-only and --train, received both"),
+        (["--pack", "a.tar", "--unpack", "b.tar"], "one of --pack and --unpack, received both"),
+        (["--dry-run", "--time-limit", "3"], "one of --dry-run and --time-limit, received both"),
+        (["--list", "--executor", "local"], "one of --list and --executor, received both"),
+        (["--pack", "a.tar", "--only", "003"], "one of --pack and --only, received both"),
     ],
 )
 def test_options_that_make_no_sense_end_in_one_line(arguments, message, capsys):
@@ -290,7 +294,7 @@ def test_a_reader_that_has_enough_ends_the_listing_quietly():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--profile", "huge"], "demo, quick, paper"),
+        (["--profile", "huge"], "demo, quick, full, paper"),
         (["--only", "003.F99"], "003.F3.6"),
         (["--dataset", "imagenet"], "digits"),
     ],
