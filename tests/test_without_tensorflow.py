@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
+import os
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -10,12 +14,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import datasets, image_files
+from attacks.attack import Attack
+from experiments import datasets, fitting, image_files, scheduler
 from experiments.config import DatasetConfig
 from experiments.datasets import DatasetError
 from experiments.reproducibility import array_hash
+from tests.tiny_profile import SMALLEST_EXHIBITS, smallest_profile, tiny_run
 
+ROOT = Path(__file__).resolve().parent.parent
 MNIST = DatasetConfig(name="mnist", validation_size=2)
+WITHOUT_TENSORFLOW = """
+import runpy, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tensorflow_datasets", "tensorflow_probability"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def made_arrays(number: int = 12, shape: tuple[int, ...] = (28, 28, 1)) -> dict[str, np.ndarray]:
@@ -147,3 +166,48 @@ def test_a_damaged_file_is_called_damaged(tmp_path):
 def test_unknown_names_list_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match="one of mnist, fashion_mnist, cifar10"):
         image_files.read_arrays("digits", tmp_path)
+
+
+# -- the pipeline on JAX --------------------------------------------------------------------------
+
+
+def without_tensorflow(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs a script of the repository on JAX where nothing of TensorFlow can be imported."""
+    environment = {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        # Small networks take longer to compile than to run.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+
+
+def test_the_pipeline_runs_on_jax_and_tensorflow_goes_on_from_there(tmp_path, monkeypatch):
+    done = without_tensorflow("tests/tiny_profile.py", tmp_path, "--smallest")
+    assert done.returncode == 0, done.stderr[-2000:]
+    run = tiny_run(tmp_path, smallest_profile(), SMALLEST_EXHIBITS)
+    there = run.rows.read("digits")
+    assert {row.metric for row in there} >= {"accuracy"}
+    assert len(list(run.results_dir.glob("figures/tiny/*.png"))) == len(SMALLEST_EXHIBITS)
+    manifests = [json.loads(path.read_text()) for path in tmp_path.rglob("manifest.json")]
+    assert {manifest["environment"]["backend"] for manifest in manifests} == {"jax"}
+
+    def refused(*_, **__):
+        pytest.fail("made again")
+
+    monkeypatch.setattr(fitting, "fit", refused)
+    monkeypatch.setattr(Attack, "run", refused)
+    elsewhere = dataclasses.replace(run, results_dir=tmp_path / "elsewhere")
+    scheduler.run_all(elsewhere)
+    here = {row.place: row for row in elsewhere.rows.read("digits")}
+    assert here.keys() == {row.place for row in there}
+    for row in there:
+        assert row.config_hash == here[row.place].config_hash
+        assert abs(row.value - here[row.place].value) * row.total < 1.5, row
