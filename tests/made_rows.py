@@ -75,6 +75,9 @@ def of_larger_profiles() -> list[Row]:
     native = {"attack": "carlini_wagner_native", "norm": "l2", "epsilon": 1.0, "defense": "none"}
     found.append(number(1.5, **native))
     found.append(accuracy(0.0, decider="target", **native))
+    settings = {"target": "puvae_a"}
+    found.append(accuracy(0.5, defense="puvae_noisy", decider="target", settings=settings))
+    found.append(accuracy(0.5, defense="class_means", decider="class_means", settings=settings))
     return found
 
 
