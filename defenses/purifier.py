@@ -5,7 +5,7 @@ the clean one. The rest of the project uses purifiers through this class only.
 
 This module imports no backend. ``tensorflow`` is imported inside the training steps only, so a
 saved purifier loads on every backend of Keras and, unless it takes gradients as Defense-GAN does,
-purifies there.
+purifies there. It trains on TensorFlow and on JAX, where a step is made from the phases.
 """
 
 from __future__ import annotations
@@ -380,7 +380,11 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
         return self.batch_check().tensors(data)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One training step; subclasses write it explicitly, equal to ``phase_train_step``."""
+        """One training step; subclasses write it explicitly, equal to ``phase_train_step``.
+
+        This is the step on TensorFlow. A model compiled on JAX has the one of
+        ``defenses.stateless`` instead.
+        """
         return self.phase_train_step(data)
 
     def phase_train_step(self, data: Any) -> dict[str, Any]:
