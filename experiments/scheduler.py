@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from experiments import datasets, probes, publishing, time_limit, zoo
 from experiments.artifacts import ArtifactStore
@@ -117,11 +119,16 @@ def _draw_again(run: Run, study: Study, seen: dict[str, int]) -> None:
 
 
 def _record(run: Run, study: Study, *, new: bool) -> None:
-    """Writes what the rows of one data set were measured with, if any row is new."""
+    """Writes what the rows of one data set were measured with, if any row is new.
+
+    Rows of one file may come from several backends and devices: those of earlier runs are kept.
+    """
     data = study.data
     path = run.rows.folder / f"{data.name}_seed{run.seed}.json"
     if path.is_file() and not new:
         return
+    environment = environment_record()
+    earlier = _environments(path)
     record = {
         "profile": run.profile.name,
         "dataset": data.name,
@@ -132,6 +139,17 @@ def _record(run: Run, study: Study, *, new: bool) -> None:
         "plan": plain(run.profile.plans[data.name]),
         "attacks": plain(run.profile.attacks),
         "budgets": plain(run.profile.budgets),
-        "environment": environment_record(),
+        "environment": environment,
+        "earlier_environments": [one for one in earlier if one != environment],
     }
     write_json(path, record)
+
+
+def _environments(path: Path) -> list[dict[str, str]]:
+    """What a record that is there says of the runs before, each once."""
+    try:
+        known = json.loads(path.read_text())
+        found = [*known.get("earlier_environments", []), known["environment"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return [one for number, one in enumerate(found) if one not in found[:number]]

@@ -250,3 +250,19 @@ def test_data_sets_are_those_of_the_profile():
     assert choose_datasets(profile, []) == choose_datasets(profile, ["digits"]) == ("digits",)
     with pytest.raises(ValueError, match=r"profile tiny to be one of digits, received 'imagenet'"):
         choose_datasets(profile, ["digits", "imagenet"])
+
+
+def test_the_record_keeps_the_environments_of_earlier_runs(tmp_path, made, monkeypatch):
+    path = tiny_run(tmp_path).rows.folder / "digits_seed0.json"
+
+    def on(backend: str, exhibit: str) -> dict[str, object]:
+        monkeypatch.setattr(scheduler, "environment_record", lambda: {"backend": backend})
+        scheduler.run_all(tiny_run(tmp_path, exhibits=[exhibit]))
+        return json.loads(path.read_text())
+
+    assert on("one", "003.F3.8")["earlier_environments"] == []
+    second = on("two", "003.F4.3")
+    assert second["environment"] == {"backend": "two"}
+    assert second["earlier_environments"] == [{"backend": "one"}]
+    monkeypatch.setitem(MADE, "003.F3.8", of_digits("defense_vae", 0.6))
+    assert on("one", "003.F3.8")["earlier_environments"] == [{"backend": "two"}]
