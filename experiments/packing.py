@@ -63,6 +63,7 @@ class Packed:
     def __str__(self) -> str:
         what = f"{self.models} models, {self.trainings} unfinished trainings, {self.rows} rows"
         where = f" in {len(self.files)} files from {self.files[0]} on" if self.files else ""
+        where = f" in {self.files[0]}" if len(self.files) == 1 else where
         without = f"; left out, as too large: {', '.join(self.left_out)}" if self.left_out else ""
         return f"{what}{where}{without}"
 
