@@ -35,7 +35,7 @@ class Run:
         seed: Seeds trainings, attacks and draws; only seed 0 is published and reported.
         results_dir: Where rows, figures and the report go.
         artifacts_dir: Where trained models and attacked sets go.
-        data_dir: TensorFlow Datasets directory, or ``None``.
+        data_dir: Folder of ``<name>.npz`` or of TensorFlow Datasets, or ``None``.
         from_zoo: Take published models of the same recipe instead of training them.
         pdf: Write figures as PDF too.
         rows_only: Keep rows, and leave figures, published models and the report to another call.
@@ -156,7 +156,7 @@ def check_folders(run: Run) -> None:
     """
     if run.data_dir is not None and not run.data_dir.is_dir():
         raise ValueError(
-            f"Expected the folder of TensorFlow Datasets, received {run.data_dir}, which is no "
+            f"Expected the folder of the data sets, received {run.data_dir}, which is no "
             "folder. Make it, or leave --data-dir out for the usual one."
         )
     for folder in (run.results_dir, run.artifacts_dir):
