@@ -242,6 +242,7 @@ class Best:
             level = level and not Pair.independent(kept[rival][-1], kept[self.line][-1]).clear
             if self.ties and level:
                 undecided += 1
+                whole -= {group}
             elif mine is not None and (rival is None or mine > scores[rival]):
                 best += 1
             else:

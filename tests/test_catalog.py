@@ -136,7 +136,10 @@ def test_a_page_has_a_line_for_each_exhibit_of_a_paper():
     assert body[0] == ["id", "shows", "data sets", "measured"]
     assert [line[0] for line in body[1:]] == [f"`{id}`" for id in IDS if id.startswith("004")]
     found = {line[0]: line[2:] for line in body}
-    assert found["`004.T3`"] == ["MNIST", "accuracy, `oblivious`; accuracy, `adaptive`"]
+    assert found["`004.T3`"] == [
+        "MNIST",
+        "accuracy, `oblivious`; accuracy, `adaptive`; attack success; chosen class",
+    ]
     assert found["`004.T7`"] == ["MNIST", "seconds"]
     assert found["`004.F1`"] == ["–", "a diagram or notation, nothing to measure"]
     with pytest.raises(ValueError, match=r"a paper, one of .*received '004'"):

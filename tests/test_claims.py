@@ -364,6 +364,9 @@ def test_a_tie_decides_nothing_where_the_judge_says_so(values, verdict, words):
     ]
     judge = Best(line=METHOD, others=[RIVAL], along=(), ties=True)
     found = judged(judge, rows)
+    # A place that has to be there is not, if it is undecided.
+    judge = dataclasses.replace(judge, expected=(("fgsm",), ("pgd",)))
+    assert found[0] != REPRODUCED or judged(judge, rows)[0] == PARTLY
     assert found[0] == verdict and found[1].startswith(words)
 
 
@@ -602,7 +605,9 @@ def test_levels_and_gains_in_points_need_the_full_width():
         level = isinstance(found, Everywhere) and any(
             not isinstance(other, Line) for _, other in found.pairs
         )
-        if level or isinstance(found, (MeanGain, Level, Ratio)):
+        # A time at full width, which every profile measures, is no matter of size.
+        at_full_width = isinstance(found, Ratio) and "width" in one.where
+        if level or (isinstance(found, (MeanGain, Level, Ratio)) and not at_full_width):
             assert one.needs == claims.FULL_WIDTH, one.id
 
 
@@ -682,12 +687,12 @@ puvae_best_iterative/fashion_mnist: not reproduced; not tested at this size
 puvae_all_low/cifar10: reproduced; not tested at this size
 puvae_mostly_best/cifar10: not reproduced; not tested at this size
 puvae_black_box/fashion_mnist: partly; not tested at this size
-knowing_puvae_hardly_helps/mnist: partly; not tested at this size
-knowing_puvae_hardly_helps/fashion_mnist: not reproduced; not tested at this size
-knowing_puvae_hardly_helps/cifar10: not reproduced; not tested at this size
-puvae_faster_than_defense_gan/mnist: partly; not tested at this size
-puvae_slower_than_magnet/mnist: reproduced; not tested at this size
-puvae_ahead_within_limit/mnist: not reproduced; not tested at this size
+knowing_puvae_hardly_helps/mnist: not measured; the same
+knowing_puvae_hardly_helps/fashion_mnist: not measured; the same
+knowing_puvae_hardly_helps/cifar10: not measured; the same
+puvae_faster_than_defense_gan/mnist: not measured; the same
+puvae_slower_than_magnet/mnist: not measured; the same
+puvae_ahead_within_limit/mnist: partly; not tested at this size
 """
 RECORDED = {
     name: verdicts.split("; ")
@@ -712,7 +717,7 @@ def test_what_the_committed_profile_may_say(committed):
     assert {one.id: one.verdict for one in small} == {
         name: verdict if said == "the same" else said for name, (verdict, said) in RECORDED.items()
     }
-    assert sum(one.verdict == NOT_TESTED for one in small) == 45
+    assert sum(one.verdict == NOT_TESTED for one in small) == 48
 
 
 def test_where_the_update_never_decides_the_claim_says_so(committed):

@@ -419,8 +419,20 @@ def test_the_worst_of_several_has_the_flags_of_each(puvae, tmp_path, monkeypatch
     surrogates = ("argmin", "softmin")
     grid = Grid(**adaptive, targets=("puvae_b",), defenses=("puvae",), surrogates=surrogates)
     measure(fresh, grid)
-    flags = {row.settings["surrogate"]: row.flags for row in fresh.rows.read()}
-    assert flags == {"argmin": (), "softmin": ("unmoved",), "worst": ("unmoved",)}
+    rows = fresh.rows.read()
+    flags = {
+        (row.settings["surrogate"], "worst_of" in row.settings, row.metric): row.flags
+        for row in rows
+    }
+    error = "accuracy_gain_standard_error"
+    assert flags == {
+        ("argmin", False, "accuracy"): (),
+        ("oblivious", False, "accuracy"): (),
+        ("softmin", False, "accuracy"): ("unmoved",),
+        ("worst", False, "accuracy"): ("unmoved",),
+        ("worst", True, "accuracy"): ("unmoved",),
+        ("worst", True, error): ("unmoved",),
+    }
 
 
 def test_a_configuration_is_everything_that_a_number_depends_on(empty):
