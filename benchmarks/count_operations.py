@@ -11,6 +11,7 @@ Nothing is trained, and no data set is needed.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -66,7 +67,7 @@ def network_table(profile: str) -> str:
     """Operations of each network, of an image and of an epoch, as a Markdown table."""
     one = presets.profile(profile)
     lines = [
-        "| data set | network | MFLOP an image | GFLOP of a training step's image | epochs | "
+        "| data set | network | MFLOP a pass | GFLOP a step | epochs | "
         "TFLOP an epoch | seconds an epoch |",
         "| --- | --- | --: | --: | --: | --: | --: |",
     ]
@@ -95,8 +96,9 @@ def network_table(profile: str) -> str:
     return "\n".join(lines)
 
 
-def exhibit_table(profile: str) -> str:
-    """What each exhibit takes beside what those before it make, as a Markdown table."""
+@functools.cache
+def plan_of(profile: str) -> planning.Plan:
+    """A whole profile, nothing of it there, on the GPU that was timed."""
     one = presets.profile(profile)
     with tempfile.TemporaryDirectory() as empty:
         run = Run(
@@ -107,7 +109,12 @@ def exhibit_table(profile: str) -> str:
             results_dir=Path(empty),
             artifacts_dir=Path(empty),
         )
-        plan = planning.estimates(run, SHARED_H200, look_for_data=False)
+        return planning.estimates(run, SHARED_H200, look_for_data=False)
+
+
+def exhibit_table(profile: str) -> str:
+    """What each exhibit takes beside what those before it make, as a Markdown table."""
+    plan = plan_of(profile)
     lines = [
         "| data set | exhibit | models | sets | rows | training | attacks | all | memory |",
         "| --- | --- | --: | --: | --: | --: | --: | --: | --: |",
@@ -127,19 +134,43 @@ def exhibit_table(profile: str) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"networks": network_table, "exhibits": exhibit_table}
+def gpu_table() -> str:
+    """What several GPUs do to independent jobs, as a Markdown table."""
+    numbers = (1, 2, 4, 8)
+    lines = [
+        f"| profile | {' | '.join(f'{n} GPUs' if n > 1 else '1 GPU' for n in numbers)} "
+        "| longest line |",
+        f"| --- | {'--: | ' * len(numbers)}--- |",
+    ]
+    for profile in KEPT:
+        plan = plan_of(profile)
+        longest = max(plan.exhibits, key=lambda one: one.seconds)
+        times = (planning.duration(max(plan.seconds / n, longest.seconds)) for n in numbers)
+        lines.append(
+            f"| {profile} | {' | '.join(times)} | {longest.id}, {longest.dataset}: "
+            f"{planning.duration(longest.seconds)} |"
+        )
+    return "\n".join(lines)
+
+
+def tables() -> dict[str, str]:
+    """All tables of the page, by what its markers call them."""
+    found = {"gpus all": gpu_table()}
+    for profile in KEPT:
+        found[f"networks {profile}"] = network_table(profile)
+        found[f"exhibits {profile}"] = exhibit_table(profile)
+    return found
 
 
 def with_tables(text: str) -> str:
     """A page with the tables between its markers, written anew."""
-    for profile in KEPT:
-        for name, table in TABLES.items():
-            begin, end = (f"<!-- {word} {name} {profile} -->" for word in ("begin", "end"))
-            before, found, rest = text.partition(begin)
-            _, closed, after = rest.partition(end)
-            if not found or not closed:
-                raise ValueError(f"Expected {begin} and {end} in {PAGE}. Add them.")
-            text = f"{before}{begin}\n{table(profile)}\n{end}{after}"
+    for name, table in tables().items():
+        begin, end = (f"<!-- {word} {name} -->" for word in ("begin", "end"))
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"Expected {begin} and {end} in {PAGE}, received neither. Add them.")
+        text = f"{before}{begin}\n{table}\n{end}{after}"
     return text
 
 
@@ -148,13 +179,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--profile", choices=presets.known_profiles(), default="full")
     parser.add_argument("--write", action="store_true", help="keep the counts, write the page")
+    parser.add_argument("--write-page", action="store_true", help="the page alone")
     options = parser.parse_args()
-    if not options.write:
+    if not options.write and not options.write_page:
         print(network_table(options.profile))
         print()
         print(exhibit_table(options.profile))
         return
-    write_atomically(costs.COUNTS, _text(counted()).encode())
+    if options.write:
+        write_atomically(costs.COUNTS, _text(counted()).encode())
     costs.kept_counts.cache_clear()
     write_atomically(PAGE, with_tables(PAGE.read_text()).encode())
 

@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 
 from benchmarks import count_operations
-from defenses.registry import get_purifier
+from defenses.registry import get_purifier, purifier_names
 from experiments import costs, planning, presets, scheduler
 from experiments.attacked_sets import Scenario, oblivious
 from experiments.config import (
@@ -28,6 +28,7 @@ from experiments.presets import shared
 from experiments.speed import SHARED_H200, Speed, Work, measured, of_rate
 from experiments.workload import Images, Model, Workload
 from models.vector_quantizer import VectorQuantizer
+from papers import catalog
 from tests.tiny_profile import SMALLEST_EXHIBITS, smallest_profile, tiny_profile, tiny_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,7 +161,7 @@ sys.path.insert(0, {root!r})
 import jax, keras
 from jax import numpy as jnp
 from keras import layers
-from defenses.registry import get_purifier
+from defenses.registry import get_purifier, purifier_names
 from experiments import costs
 from experiments.config import PurifierConfig, TrainingConfig
 
@@ -213,7 +214,7 @@ def test_counts_are_those_of_xla():
     ratios = [float(line) for line in done.stdout.split()]
     # XLA counts activations too, and leaves out the gradient of the first layer's input.
     assert ratios[:3] == pytest.approx([1, 1, 1], abs=0.08)
-    assert ratios[3] == pytest.approx(1, abs=0.15)
+    assert ratios[3] == pytest.approx(1, abs=0.2)
 
 
 # -- speed --------------------------------------------------------------------------------------
@@ -235,28 +236,37 @@ def test_seconds_are_operations_by_rate_and_what_calls_cost():
 
 
 @pytest.mark.parametrize(
-    ("config", "least", "most", "precision"),
+    ("name", "least", "most"),
     [
-        (ClassifierConfig(architecture="A", training=ONCE), 1.1, 1.4, 1),
-        (PurifierConfig(name="sfl_vae", training=ONCE), 1.1, 3.7, 1),
-        (PurifierConfig(name="defense_cyclegan", training=ONCE), 4.3, 15.5, 1),
-        (PurifierConfig(name="vqunet", training=ONCE), 4.9, 4.9, 1),
-        (PurifierConfig(name="non_vqunet", training=ONCE), 3.2, 3.2, 1),
-        (ClassifierConfig(architecture="resnet_b", training=ONCE), 3.2, 3.2, 1),
-        (ClassifierConfig(architecture="wide_resnet_d", training=ONCE), 6.4, 10.3, 2),
+        ("A", 1.1, 1.4),
+        ("resnet_b", 3.2, 3.2),
+        ("wide_resnet_d", 6.4, 10.3),
+        ("puvae_a", 0.13, 0.16),
+        ("puvae_b", 0.13, 0.16),
+        ("sfl_vae", 1.1, 3.7),
+        ("defense_cyclegan", 4.3, 15.5),
+        ("vqunet", 4.9, 4.9),
+        ("non_vqunet", 3.2, 3.2),
+        ("puvae", 3.7, 12.6),
     ],
 )
-def test_an_epoch_on_the_shared_gpu_is_estimated_within_the_factor_said(
-    config, least, most, precision
-):
-    """The seconds that were measured, best and worst, of 50,000 CIFAR-10 images."""
-    kind = "purifier" if isinstance(config, PurifierConfig) else "classifier"
-    work = Work(
-        kind="bfloat16" if precision == 2 else kind,
-        operations=50_000 * costs.training_operations(config, COLOUR),
-        steps=391,
-    )
-    estimated = SHARED_H200.seconds(work)
+def test_an_epoch_on_the_shared_gpu_is_estimated_within_the_factor_said(name, least, most):
+    """The seconds that were measured, best and worst, of 50,000 images; WRN-28-10 in bfloat16."""
+    shape = GREY if name.startswith("puvae") else COLOUR
+    kind, source = "classifier", 0.0
+    config: ClassifierConfig | PurifierConfig = ClassifierConfig(architecture="A", training=ONCE)
+    if name in purifier_names():
+        kind = "purifier"
+        config = PurifierConfig(name=name, training=ONCE)
+        if name == "puvae":
+            known = ClassifierConfig(architecture="puvae_a", training=ONCE)
+            source = costs.networks(known, GREY)["network"].operations
+            config = dataclasses.replace(config, arguments={"decoder_width": 1.0})
+    else:
+        config = dataclasses.replace(config, architecture=name)
+        kind = "bfloat16" if name == "wide_resnet_d" else kind
+    operations = 50_000 * costs.training_operations(config, shape, source=source)
+    estimated = SHARED_H200.seconds(Work(kind=kind, operations=operations, steps=391))
     assert least / SHARED_H200.accuracy <= estimated <= most * SHARED_H200.accuracy
 
 
@@ -425,3 +435,18 @@ def test_full_is_planned_without_its_images(tmp_path):
     assert plan.without_data == ("cifar10",)
     assert 0 < exhibit.gigabytes < 80
     assert exhibit.seconds > 60
+
+
+def test_the_page_names_every_network_and_exhibit():
+    """Its numbers change with the profiles; python -m benchmarks.count_operations --write-page."""
+    page = count_operations.PAGE.read_text()
+    for profile in count_operations.KEPT:
+        plans = presets.profile(profile).plans
+        networks = page.partition(f"<!-- begin networks {profile} -->")[2].partition("<!-- end")[0]
+        exhibits = page.partition(f"<!-- begin exhibits {profile} -->")[2].partition("<!-- end")[0]
+        for dataset, plan in plans.items():
+            for name in (*plan.classifiers, *plan.purifiers, *plan.variants):
+                assert f" {name} |" in networks, (profile, name)
+            for exhibit in catalog.EXHIBITS:
+                if exhibit.implemented and exhibit.applies_to(dataset):
+                    assert f"| {dataset} | {exhibit.id} |" in exhibits, (profile, exhibit.id)
