@@ -60,6 +60,8 @@ THREAT_LABELS = {
 }
 
 
+#: Of a profile in which an attack through a purifier is made for each decider.
+_AIMED = "framework: the attacker differentiates through purifier and what decides behind it"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -504,7 +506,14 @@ def known_first(names: Iterable[str], known: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (places.get(name, len(places)), name))
 
 
-def threat_words(names: Iterable[str]) -> str:
-    """What attackers know, in the order of ``THREAT_LABELS``; unknown names as they are."""
-    ordered = known_first(names, THREAT_LABELS)
-    return "; ".join(THREAT_LABELS.get(name, name) for name in ordered)
+def threat_words(names: Iterable[str], rows: Iterable[Row] = ()) -> str:
+    """What attackers know, in the order of ``THREAT_LABELS``; unknown names as they are.
+
+    Args:
+        names: The threat models.
+        rows: What was measured under them; it may say that each decider was attacked itself.
+    """
+    labels = dict(THREAT_LABELS)
+    if any(row.get("aimed") is not None for row in rows):
+        labels["framework"] = _AIMED
+    return "; ".join(labels.get(name, name) for name in known_first(names, labels))

@@ -110,7 +110,9 @@ def _words(
     """Title, attacker, and the footer: where it is from, then what a reader must know."""
     title = f"{exhibit.id}  {DATASET_LABELS.get(dataset, dataset)}: {exhibit.title}"
     known = set(threats) - {"none"}
-    attacker = f"threat model: {threat_words(known)}" if known else "no attack: clean test images"
+    attacker = (
+        f"threat model: {threat_words(known, rows)}" if known else "no attack: clean test images"
+    )
     counts = sorted({point.images for point in points if point.images})
     images = " to ".join(f"{n:,}" for n in dict.fromkeys([*counts[:1], *counts[-1:]]))
     names = ", ".join(name for name in THREAT_LABELS if name in known)

@@ -121,5 +121,5 @@ def _parts(sheet: Sheet, figure: str, table: str | None) -> list[str]:
     parts = [f"### {title}"]
     parts += [f"![{title}](../{figure})", exhibit.caveat_of(sheet.rows)] if figure else []
     threats = {row.threat_model for row in sheet.rows} - {"none"} if table else set()
-    parts += [f"Threat model {threat_words(threats)}."] if threats else []
+    parts += [f"Threat model {threat_words(threats, sheet.rows)}."] if threats else []
     return [*parts, table or ""]

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from papers import catalog, chapter3, chapter4, chapter5
+from results.exhibit import threat_words
 from results.markdown import sheet_table
 from results.row import Row
 from results.sheet import Sheet, fill
@@ -70,6 +71,70 @@ def test_deciders_that_were_not_attacked_are_in_no_framework_figure():
     assert "SFL-VAE + target" not in labels(sheet("003.F3.10", rows))
     assert sheet("003.F3.6", rows).panels == ()
     assert sheet("003.F3.11", rows).panels == ()
+
+
+def attacked_itself(value: float, aimed: str, **changes: object) -> Row:
+    settings = {"target": "A", "aimed": aimed, **changes.pop("settings", {})}  # type: ignore[dict-item]
+    return accuracy(value, threat_model="framework", settings=settings, **changes)
+
+
+def test_a_fair_profile_shows_every_decider_that_was_attacked_itself():
+    drawn = {"drawn": 3, "voters": 6}
+    rows = [
+        attacked_itself(0.1, "target", decider="target"),
+        attacked_itself(0.2, "retrained", decider="target", settings={"retrained": True}),
+        attacked_itself(0.3, "vote", decider="vote", settings=drawn),
+        attacked_itself(0.4, "vote_bayes", decider="vote_bayes", settings=drawn),
+        attacked_itself(0.05, "target", defense="vqunet", decider="target"),
+        clean(0.9, decider="mean_voter", settings={"target": "A", "voters": 6}),
+    ]
+    found = sheet("003.F3.10", rows)
+    assert labels(found) == [
+        "SFL-VAE + target",
+        "SFL-VAE, vote (3 of 6)",
+        "SFL-VAE, vote (3 of 6) + Bayes",
+        "SFL-VAE + retrained target",
+        "VQUNet + target",
+    ]
+    caveat = found.exhibit.caveat_of
+    assert caveat(rows).startswith("Each decider is attacked itself")
+    assert caveat(pool("framework")).endswith("the target's label, which is not attacked.")
+    assert threat_words(["framework"], rows).endswith("purifier and what decides behind it")
+    assert threat_words(["framework"], pool("framework")).endswith("purifier and one classifier")
+
+
+def test_the_second_reading_stands_beside_the_first_but_has_no_rank():
+    names = ("defense_cyclegan", "defense_cyclegan_noisy", "defense_cyclegan_1")
+    rows = [
+        number(value, metric="l1", defense=name, **CLEAN, settings={})
+        for name, value in zip(names, (50.0, 60.0, 70.0), strict=True)
+    ]
+    found = {line[0]: line for line in table("003.T4.1", rows)}
+    ranks = {name: line[3] for name, line in found.items()}
+    assert ranks["Defense-CycleGAN"] == "1" and ranks["Cyc_1"] == "2"
+    assert ranks["Defense-CycleGAN, second reading"] == "–"
+    curve = [*pool("oblivious", "defense_cyclegan"), *pool("oblivious", names[1])]
+    assert "Defense-CycleGAN, second reading, vote (3 of 6)" in labels(sheet("003.F4.2", curve))
+    assert not any("second reading" in one for one in labels(sheet("003.F3.6", curve)))
+
+
+def test_overruled_votes_stand_by_attack_and_purifier():
+    rows = [
+        number(share, metric="overruled", decider="vote_bayes", settings={"target": target})
+        for target, share in zip("ABC", (0.1, 0.2, 0.3), strict=True)
+    ]
+    assert table("003.S3.overruled", rows)[1:] == [["FGSM, oblivious, SFL-VAE", "20.0"]]
+
+
+def test_validation_images_choose_a_reading_and_are_in_no_other_table():
+    split = {"split": "validation"}
+    rows = [
+        number(90.0, metric="l1", defense="vqunet", **CLEAN, settings=split),
+        clean(0.6, defense="vqunet", decider="target", settings={**split, "target": "wide_resnet"}),
+    ]
+    assert table("003.S5.reading", rows)[1:] == [["VQUNet", "90", "60.0 ± 3.0"]]
+    for other in ("003.F5.7", "003.T5.1", "003.F5.3", "003.S3.clean"):
+        assert sheet(other, rows).rows == ()
 
 
 def test_other_targets_and_fewer_images_are_of_other_papers():

@@ -170,6 +170,18 @@ def test_other_data_sets_and_rows_outside_the_conditions_are_left_out():
     assert fill(exhibit(), "digits", rows).panels == ()
 
 
+def test_lines_of_clean_images_alone_are_left_out_beside_attacked_ones():
+    deciders = (Line("vote", {"decider": "vote"}), Line("target", {"decider": "target"}))
+    rows = [clean(0.9), accuracy(0.5), clean(0.8, decider="target")]
+    found = fill(exhibit(lines=deciders), "cifar10", rows)
+    assert [line.label for line in found.panels[0].lines] == ["vote"]
+    only_clean = fill(exhibit(lines=deciders), "cifar10", [rows[0], rows[2]])
+    assert [line.label for line in only_clean.panels[0].lines] == ["vote", "target"]
+    attacks = (Line("clean", {"attack": "none"}), Line("FGSM", {"attack": "fgsm"}))
+    by_attack = fill(exhibit(lines=attacks, columns=(Line("vote"),)), "cifar10", rows[:2])
+    assert [line.label for line in by_attack.panels[0].lines] == ["clean", "FGSM"]
+
+
 def test_clean_rows_serve_as_epsilon_zero():
     rows = [clean(0.9), accuracy(0.5), accuracy(0.4, epsilon=0.2)]
     sheet = fill(exhibit(where={"attack": ("none", "fgsm")}), "cifar10", rows)
