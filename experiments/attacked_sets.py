@@ -152,6 +152,7 @@ class AttackedSets:
         if scenario.attack == "none":
             return {}
         models, limit = self.models, self.limit(scenario)
+        limited = {"attacked_through": limit} if limit else {}
         targets = [models.target_recipe(name) for name in scenario.targets]
         if scenario.aimed:
             margin = self.margin(scenario)
@@ -168,10 +169,10 @@ class AttackedSets:
             key = scenario.through or ""
             deployed = self.victims.deployed(key, scenario.targets)
             members = self.victims.member_recipes(key, deployed)
-            return {"members": members, **({"attacked_through": limit} if limit else {})}
+            return {"members": members, **limited}
         if scenario.threat == ThreatModel.MIXED:
             transferred = [models.target_recipe(name) for name in self.plan.transferred]
-            return {"attacked": [*targets, *transferred]}
+            return {"attacked": [*targets, *transferred], **limited}
         if scenario.threat == ThreatModel.TRANSFER:
             return {"substitute": models.substitute_recipe(scenario.targets[0])}
         if scenario.threat == ThreatModel.ADAPTIVE and scenario.through is not None:
@@ -181,11 +182,14 @@ class AttackedSets:
                 "soft_min_temperature": self.plan.soft_min_temperature,
                 "attacked_through": limit,
             }
-        return {"attacked": targets}
+        return {"attacked": targets, **limited}
 
     def limit(self, scenario: Scenario) -> int | None:
         """How many of the test images are attacked, ``None`` for all."""
-        return self.plan.attacked_through.get(scenario.through or "")
+        attacked = scenario.through
+        if attacked is None and scenario.attack != "none" and scenario.targets:
+            attacked = scenario.targets[0]
+        return self.plan.attacked_through.get(attacked or "")
 
     # -- the images -----------------------------------------------------------------------------
 

@@ -316,8 +316,8 @@ class DatasetPlan:
             training.
         unpublished: What the zoo leaves out, by its name there: ablations, made for one figure,
             with all that stands behind them, and classifiers of more weight than use.
-        attacked_through: By purifier, how many test images are attacked through it, where its
-            gradient costs too much for all of them.
+        attacked_through: By purifier or classifier, how many test images are attacked through it,
+            where its gradient costs too much for all of them.
         purified: By purifier, how many test images of a set it purifies, where a search for each of
             them costs too much for all.
         attacked_draws: Draws of a random purifier that an adaptive attacker's gradient averages.
@@ -399,10 +399,13 @@ class DatasetPlan:
                 check_choice(f"each of {field}", name, self.classifiers)
         for name in self.retraining_epochs:
             check_choice("each of retraining_epochs", name, self.retrained)
-        for field in ("pools", "attacked_through", "purified", "compared", "drawn"):
+        purifiers = {**self.purifiers, **self.variants}
+        for field in ("pools", "purified", "compared", "drawn"):
             for name in getattr(self, field):
-                check_choice(f"each of {field}", name, {**self.purifiers, **self.variants})
-        for name, purifier in {**self.purifiers, **self.variants}.items():
+                check_choice(f"each of {field}", name, purifiers)
+        for name in self.attacked_through:
+            check_choice("each of attacked_through", name, {**purifiers, **self.classifiers})
+        for name, purifier in purifiers.items():
             if purifier.source is not None:
                 check_choice(f"the source of {name}", purifier.source, self.classifiers)
             if purifier.copies is not None:

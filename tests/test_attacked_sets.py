@@ -11,7 +11,8 @@ import pytest
 
 from attacks import Attack, UnattackedImagesWarning
 from experiments.attacked_sets import UNBOUNDED, Scenario
-from experiments.measure import Study
+from experiments.measure import Study, measure
+from results.exhibit import Grid
 from tests.tiny_profile import later_profile, puvae_profile, study_of, tiny_run
 
 
@@ -70,6 +71,37 @@ def test_a_scenario_that_cannot_be_is_refused(changes, message):
 def test_an_unknown_attack_lists_the_known_ones(later):
     with pytest.raises(ValueError, match=r"Unknown attack 'gust'. Known: fgsm, pgd, carlini"):
         later.sets.images(oblivious("gust", 0.1, "A"))
+
+
+def test_a_large_classifier_is_attacked_on_fewer_images_and_judged_on_all_clean_ones(tmp_path):
+    profile = later_profile()
+    ((name, plan),) = profile.plans.items()
+    plan = dataclasses.replace(plan, attacked_through={"A": 10})
+    study = study_of(tiny_run(tmp_path, dataclasses.replace(profile, plans={name: plan})))
+    attacked = oblivious("fgsm", 0.1, "A")
+    assert study.sets.limit(attacked) == 10
+    assert study.sets.recipe(attacked)["attacked_through"] == 10
+    assert study.sets.limit(oblivious("fgsm", 0.1, "wide_resnet")) is None
+    assert study.sets.limit(Scenario(targets=("A",))) is None
+
+
+def test_a_search_meets_fewer_images_and_its_row_says_so(puvae, tmp_path):
+    plan = dataclasses.replace(puvae.plan, purified={"magnet": 7})
+    run = tiny_run(tmp_path, dataclasses.replace(puvae.profile, plans={puvae.dataset: plan}))
+    limited = study_of(dataclasses.replace(run, artifacts_dir=puvae.models.store.root))
+    grid = Grid(
+        threat="oblivious",
+        attacks=("none",),
+        epsilons=(0.0,),
+        targets=("puvae_a",),
+        defenses=("none", "magnet"),
+        deciders=("target",),
+    )
+    measure(limited, grid)
+    assert {row.defense: row.total for row in limited.measured} == {
+        "none": len(limited.data.test.images),
+        "magnet": 7,
+    }
 
 
 def test_a_budget_is_measured_in_the_norm_of_its_attack(puvae):

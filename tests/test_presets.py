@@ -74,7 +74,9 @@ def test_a_plan_has_what_its_parts_name(plan):
     for config in everything.values():
         assert config.source is None or config.source in plan.classifiers
         assert config.copies is None or config.copies.target in plan.classifiers
-    assert set(plan.pools) | set(plan.attacked_through) | set(plan.compared) <= set(everything)
+    assert set(plan.pools) | set(plan.purified) | set(plan.compared) <= set(everything)
+    assert set(plan.attacked_through) <= set(everything) | set(plan.classifiers)
+    assert set(plan.retraining_epochs) <= set(plan.retrained)
     for name, config in plan.classifiers.items():
         trained = config.adversarial_epsilon is not None
         assert name.endswith(ADVERSARIAL) == trained
