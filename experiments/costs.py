@@ -318,6 +318,12 @@ def training_operations(
     return own + INPUT_GRADIENT * source
 
 
+def calls_of_step(config: PurifierConfig) -> float:
+    """How many networks a training step of a purifier runs through, forward and back."""
+    passes = TRAINED_PASSES[get_purifier(config.name).purifier_class.__name__]
+    return sum(passes.values()) / WEIGHT_GRADIENT
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Purification:
     """What a purifier costs for one image.

@@ -146,9 +146,11 @@ class Workload:
             config, self.images.shape, self.images.num_classes, source=self._source(config)
         )
         passes = number * (training.epochs if epochs is None else epochs)
-        works = []
+        works, calls = [], 1.0
         if isinstance(config, PurifierConfig):
             kind = "purifier"
+            # A step calls several networks, each as one call of a classifier's step.
+            calls = costs.calls_of_step(config)
             if config.copies is not None:
                 works = self._copies(config, number) if epochs is None else []
                 passes *= len(config.copies.attacks)
@@ -167,7 +169,7 @@ class Workload:
             Work(
                 kind=kind,
                 operations=passes * each,
-                steps=steps,
+                steps=steps * calls,
                 programs=1,
                 bytes=held + self._resident(number, copies),
             ),
