@@ -28,6 +28,8 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Training images ``(n, height, width, channels)`` uint8, their labels ``(n,)`` int64, and the
 images and labels of the test split alike."""
 TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "svhn_cropped")
+_TFDS_FOLDER = "~/tensorflow_datasets"
+"""Where TensorFlow Datasets keeps data if it is not told otherwise."""
 _MEMBERS = ("x_train", "y_train", "x_test", "y_test")
 _SOURCES = {
     "mnist": "https://storage.googleapis.com",
@@ -71,6 +73,22 @@ def read_arrays(name: str, data_dir: str | Path | None = None) -> Arrays:
     if directory is not None and npz_path(name, directory).is_file():
         return _read_npz(name, npz_path(name, directory))
     return _read_tfds(name, directory)
+
+
+def is_prepared(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether ``read_arrays`` has a data set to read and need not download it.
+
+    Args:
+        name: One of ``TFDS_NAMES``.
+        data_dir: As in ``read_arrays``.
+
+    Raises:
+        DatasetError: If the folder is none.
+    """
+    directory = _directory(data_dir)
+    if directory is not None and npz_path(name, directory).is_file():
+        return True
+    return (Path(directory or _TFDS_FOLDER).expanduser() / name).is_dir()
 
 
 def export_arrays(

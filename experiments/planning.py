@@ -11,6 +11,7 @@ import json
 from collections import Counter
 
 from experiments import datasets
+from experiments.image_files import TFDS_NAMES, is_prepared
 from experiments.measure import Study
 from experiments.planner import ExhibitPlan, KnownData, Planner, Step, trained_models
 from experiments.runs import Run
@@ -94,6 +95,8 @@ def _known_data(run: Run, name: str) -> KnownData | None:
             continue
         images = Images.of_plan(plan)
         return KnownData(checksum=checksum, test_images=test_images, images=images)
+    if name in TFDS_NAMES and not is_prepared(name, run.data_dir):
+        return None
     try:
         data = datasets.load(plan.dataset, run.data_dir)
     except datasets.DatasetError:

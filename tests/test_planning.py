@@ -24,6 +24,7 @@ from experiments.config import (
     SubstituteConfig,
     TrainingConfig,
 )
+from experiments.image_files import is_prepared
 from experiments.presets import shared
 from experiments.speed import SHARED_H200, Speed, Work, measured, of_rate
 from experiments.workload import Images, Model, Workload
@@ -435,6 +436,22 @@ def test_full_is_planned_without_its_images(tmp_path):
     assert plan.without_data == ("cifar10",)
     assert 0 < exhibit.gigabytes < 80
     assert exhibit.seconds > 60
+
+
+def test_a_plan_downloads_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning.datasets, "load", lambda *_: pytest.fail("images were read"))
+    run = dataclasses.replace(
+        tiny_run(tmp_path, exhibits=("004.T7",)),
+        profile=presets.profile("quick"),
+        dataset_names=("mnist",),
+        data_dir=tmp_path,
+    )
+    assert not is_prepared("mnist", tmp_path)
+    assert "The images of mnist are not at hand" in planning.describe(run, UNIT)
+    (tmp_path / "mnist.npz").write_bytes(b"")
+    assert is_prepared("mnist", tmp_path)
+    with pytest.raises(ValueError, match="which does not exist"):
+        planning.estimates(dataclasses.replace(run, data_dir=tmp_path / "nothing"), UNIT)
 
 
 def test_the_page_names_every_network_and_exhibit():
