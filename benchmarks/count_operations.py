@@ -77,7 +77,9 @@ def network_table(profile: str) -> str:
         for model, config in configurations(plan):
             if model.kind == "substitutes":
                 continue
-            label = config.architecture if model.kind == "voters" else model.name
+            label = model.name
+            if isinstance(config, ClassifierConfig) and model.kind == "voters":
+                label = config.architecture
             key = f"{WORDS[model.kind]} {label}"
             if key in rows:
                 continue
