@@ -240,6 +240,20 @@ def test_readings_are_compared_on_validation_images(study):
         assert (row.correct, row.total) == (right.sum(), len(labels))
 
 
+def test_distances_are_of_the_images_that_were_attacked(study, tmp_path):
+    plan = dataclasses.replace(study.plan, attacked_through={"A": 10})
+    models = TrainedModels(plan, study.data, study.models.store, study.seed)
+    limited = Study(study.profile, models, RowStore(tmp_path, "tiny"))
+    settings = {"attack": "fgsm", "target": "A", "purifiers": ("magnet",)}
+    probes.run(limited, "003.F3.2", Probe("distances", settings))
+    (row,) = rows_where(limited, {"metric": "l2", "attack": "fgsm"})
+    attacked = limited.sets.images(oblivious("fgsm", 0.1, "A"))
+    assert len(attacked) == 10
+    change = models.purifier("magnet").purify(attacked) - study.data.test.images[:10]
+    expected = np.linalg.norm(change.reshape(10, -1), axis=1).mean()
+    assert row.value == pytest.approx(expected, rel=1e-5)
+
+
 # -- what an attack depends on --------------------------------------------------------------------
 
 

@@ -240,7 +240,7 @@ def mean_length(purified: np.ndarray, images: np.ndarray, norm: str) -> tuple[fl
 
 
 def _lengths(study: Study, purified: np.ndarray, norm: str) -> np.ndarray:
-    return _between(purified, study.data.test.images, norm)
+    return _between(purified, study.data.test.images[: len(purified)], norm)
 
 
 def _between(purified: np.ndarray, images: np.ndarray, norm: str) -> np.ndarray:

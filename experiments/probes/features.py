@@ -85,7 +85,8 @@ def _measure(
             def measure(scenario=scenario, purifier=purifier) -> dict[Place, float]:
                 images = study.sets.images(scenario)
                 model = study.models.purifier(purifier)
-                return _numbers(feature_diagnostics(model, study.data.test.images, images))
+                unattacked = study.data.test.images[: len(images)]
+                return _numbers(feature_diagnostics(model, unattacked, images))
 
             study.ensure(wanted, measure, scenario)
 

@@ -65,9 +65,9 @@ def _measured(study: Study, scenario: Scenario) -> dict[str, float]:
     images = study.sets.images(scenario)
     said = classifier_labels(study.models.target(name), images, name)
     if study.sets.attack_config(scenario.attack).targeted:
-        reached = said == study.sets.goal_labels
+        reached = said == study.sets.goal_labels[: len(said)]
     else:
-        reached = said != study.data.test.labels
+        reached = said != study.data.test.labels[: len(said)]
     return {"": float(np.mean(reached))}
 
 

@@ -66,7 +66,7 @@ def voting(
             purified = study.purified(purifier, study.sets.images(scenario))
             analysis = voting_analysis(
                 vote_predictions(study.models, purifier, purified),
-                study.data.test.labels,
+                study.data.test.labels[: len(purified)],
                 list(sizes),
                 num_subsets=study.profile.voting_subsets,
                 rng=np.random.default_rng(study.seed),
