@@ -396,9 +396,9 @@ class Planner(Study):
         for scenario in asked.scenarios:
             limits = [self.sets.limit(scenario), *(self._limit(p) for p in purifiers)]
             number = min([images.test, *(limit for limit in limits if limit)])
-            searched = [self._timed_search(row, model) for row in missing for model in purifiers]
-            if any(searched):
-                works += [work for work in searched if work]
+            searched = [work for row in missing if (work := self._timed_search(row))]
+            if searched:
+                works += searched
                 continue
             draws = self.profile.num_draws if any(map(self._stochastic, purifiers)) else 1
             works.append(self.work.passes([*purifiers, *others], number * draws))
@@ -413,15 +413,15 @@ class Planner(Study):
     def _stochastic(self, model: Model) -> bool:
         return self.work.stochastic(model.name)
 
-    def _timed_search(self, row: Row, model: Model) -> Work | None:
+    def _timed_search(self, row: Row) -> Work | None:
         """The passes of a search whose length the row carries."""
-        if not {"restarts", "steps"} <= set(row.settings) or row.defense != model.name:
+        if not {"restarts", "steps"} <= set(row.settings) or row.defense not in self.plan.purifiers:
             return None
         timed = row.metric == "seconds"
         number = float(row.settings.get("images", row.settings.get("batch", 128)))
         restarts, steps = int(row.settings["restarts"]), int(row.settings["steps"])
         repeats = _REPEATS if timed else 1
-        return self.work.search(model.name, number * repeats, restarts, steps)
+        return self.work.search(row.defense, number * repeats, restarts, steps)
 
     def _tables(self, models: Iterable[Model]) -> list[Work]:
         """Votes on the training images, once for each pool."""

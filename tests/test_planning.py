@@ -30,7 +30,13 @@ from experiments.speed import SHARED_H200, Speed, Work, measured, of_rate
 from experiments.workload import Images, Model, Workload
 from models.vector_quantizer import VectorQuantizer
 from papers import catalog
-from tests.tiny_profile import SMALLEST_EXHIBITS, smallest_profile, tiny_profile, tiny_run
+from tests.tiny_profile import (
+    SMALLEST_EXHIBITS,
+    puvae_profile,
+    smallest_profile,
+    tiny_profile,
+    tiny_run,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
@@ -411,6 +417,16 @@ def test_pictures_need_models_too(tmp_path):
     assert (exhibit.rows, exhibit.pictures, exhibit.sets) == (0, 1, 1)
     assert exhibit.models == 4, "target, purifier, two voters"
     assert "pictures to make" in planning.describe(run, UNIT)
+
+
+def test_a_timed_search_is_counted_by_its_own_length(tmp_path):
+    run = tiny_run(tmp_path, puvae_profile(), exhibits=("004.T7",))
+    (exhibit,) = planning.estimates(run, UNIT).exhibits
+    restarts, steps = run.profile.plans["digits"].timed_search
+    gan = run.profile.plans["digits"].purifiers["defense_gan"]
+    (measured_rows,) = (step for step in exhibit.steps if "rows" in step.name)
+    one = costs.purification(gan, GREY, restarts=restarts, steps=steps).forward
+    assert measured_rows.operations >= 128 * one
 
 
 def test_what_one_exhibit_makes_is_there_for_the_next(tmp_path):
