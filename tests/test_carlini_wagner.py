@@ -178,7 +178,9 @@ def test_early_abort_saves_work_and_little_else(digits, monkeypatch):
     visits: list[int] = []
     run = Search.run
     monkeypatch.setattr(
-        Search, "run", lambda self, state, size: (visits.append(len(state.labels)), run(self, state, size))[1]
+        Search,
+        "run",
+        lambda self, state, size: (visits.append(len(state.labels)), run(self, state, size))[1],
     )
     settings = {"max_iterations": 500, "learning_rate": 0.02, "binary_search_steps": 3}
     results, work = {}, {}

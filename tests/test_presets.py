@@ -110,7 +110,6 @@ def test_profiles_say_what_they_cut_and_what_they_bear():
         "demo": "nothing",
         "quick": "any size",
         "full": "full width",
-        "full": "full width",
         "paper": "full width",
     }
     assert all(profile.cuts.startswith(f"Profile {profile.name}: ") for profile in PROFILES)
