@@ -246,6 +246,7 @@ def _tells_of_no_gradient(error: Exception) -> bool:
         return not isinstance(error, KeyError | IndexError)
     if keras.backend.backend() != "jax":
         return False
-    # NumPy code in a model meets a tracer, which has no values.
-    is_tracer_error = isinstance(error, TypeError) and type(error).__module__.startswith("jax")
+    # NumPy code in a model meets a tracer, which has no values; Keras replaces that error.
+    named = error if error.__context__ is None else error.__context__
+    is_tracer_error = isinstance(named, TypeError) and type(named).__module__.startswith("jax")
     return is_tracer_error or any(words in str(error) for words in _NO_DERIVATIVE)
