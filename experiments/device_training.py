@@ -22,6 +22,7 @@ import numpy as np
 
 from experiments.datasets import Batches
 from experiments.device_augmentation import augment
+from experiments.loop_convolutions import with_ordered_convolutions
 
 __all__ = ["DeviceTraining", "steps_of_an_epoch"]
 
@@ -136,6 +137,8 @@ class DeviceTraining:
             kept = [[jax.lax.convert_element_type(v, v.dtype) for v in part] for part in state]
             return tuple(kept), logs
 
+        if jax.default_backend() == "cpu":
+            step = with_ordered_convolutions(step)
         state, logs = jax.lax.scan(step, state, (order, keys))
         return state, {name: values[-1] for name, values in logs.items()}
 
