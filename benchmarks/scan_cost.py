@@ -107,8 +107,8 @@ def measure(name: str, steps: int, rounds: int) -> tuple[np.ndarray, np.ndarray,
 def main() -> int:
     """Prints the ratio of each case; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=8, help="steps of an epoch")
-    parser.add_argument("--rounds", type=int, default=6, help="epochs of each case")
+    parser.add_argument("--steps", type=int, default=4, help="steps of an epoch")
+    parser.add_argument("--rounds", type=int, default=12, help="epochs of each case")
     arguments = parser.parse_args()
     print(f"{jax.devices()[0]}, batches of {BATCH} images {SHAPE}")
     failed = False
