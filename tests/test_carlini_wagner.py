@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
 from attacks import AttackFailedError, get_attack
 from attacks.attacked_model import attacked_model
 from attacks.carlini_wagner import CarliniWagner
-from attacks.carlini_wagner_search import Search
+from attacks.carlini_wagner_search import Search, margin_gradient
 from tests.attack_helpers import (
     EXACT,
     SHORT,
@@ -272,3 +273,18 @@ def test_rescaling_in_l2_gives_length_epsilon():
     attack = CarliniWagner(max_iterations=100, learning_rate=0.05, norm="l2")
     result = attack(model, images, labels, 0.25)
     np.testing.assert_allclose(lengths(result - images), 0.25, rtol=1e-4)
+
+
+def test_the_gradient_at_the_start_asks_for_none_of_the_weights():
+    """TensorFlow's fast gradient of these weights on three images ends the whole process."""
+    inputs = keras.Input((28, 28, 1))
+    hidden = keras.layers.Conv2D(8, 3, padding="same")(inputs)
+    hidden = keras.layers.Conv2D(16, 1, strides=2, padding="same")(hidden)
+    hidden = keras.layers.GlobalMaxPooling2D()(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(4)(hidden))
+    images = np.random.default_rng(0).random((3, 28, 28, 1)).astype(np.float32)
+    victim = attacked_model(model)
+    for _ in range(3):
+        slope = margin_gradient(victim, images, np.array([0, 1, 2]))
+    assert slope.shape == images.shape
+    assert (np.abs(slope).max(axis=(1, 2, 3)) > 0).all()
