@@ -238,7 +238,7 @@ def _clipped(delta: Any, epsilon: Any, norm: str) -> Any:
 
 def _one_hot(victim: AttackedModel, labels: np.ndarray) -> np.ndarray:
     """Labels as CleverHans wants them on JAX, ``(batch, classes)``."""
-    return np.eye(victim.num_outputs, dtype=np.float32)[labels]
+    return np.eye(victim.num_outputs or 0, dtype=np.float32)[labels]
 
 
 def _numpy(**others: Any) -> types.SimpleNamespace:

@@ -135,3 +135,18 @@ def test_results_are_read_without_a_backend(package):
         if top(name) == package and top(module) in BACKENDS
     }
     assert found == set()
+
+
+def test_attacks_know_a_backend_only_where_it_is_their_business():
+    found = {
+        (name, top(module))
+        for name, modules in imports().items()
+        for module in modules
+        if top(name) == "attacks" and top(module) in BACKENDS - {"keras"}
+    }
+    assert found == {
+        ("attacks.engine", "tensorflow"),
+        ("attacks.engine", "jax"),
+        ("attacks.cleverhans_tensorflow", "tensorflow"),
+        ("attacks.cleverhans_jax", "jax"),
+    }
