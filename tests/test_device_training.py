@@ -16,9 +16,17 @@ import numpy as np
 import pytest
 
 from experiments import fitting
-from experiments.config import ClassifierConfig, PurifierConfig, TrainingConfig
-from experiments.datasets import Batches
+from experiments.artifacts import ArtifactStore
+from experiments.config import (
+    ClassifierConfig,
+    DatasetConfig,
+    DatasetPlan,
+    PurifierConfig,
+    TrainingConfig,
+)
+from experiments.datasets import Batches, Dataset, Split
 from experiments.device_training import DeviceTraining, steps_of_an_epoch
+from experiments.training import TrainedModels
 from tests import device_training_cases as cases
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,3 +145,27 @@ def test_half_precision_is_for_classifiers():
         PurifierConfig(name="sfl_vae", training=half)
     with pytest.raises(ValueError, match="bfloat16"):
         TrainingConfig(epochs=1, precision="float16")
+
+
+def test_what_is_kept_of_half_precision_computes_in_full(tmp_path, monkeypatch):
+    training = TrainingConfig(epochs=1, batch_size=6, precision="bfloat16")
+    config = ClassifierConfig(architecture="puvae_b", training=training, width=0.1)
+    plan = DatasetPlan(dataset=DatasetConfig(name="mnist"), classifiers={"b": config}, purifiers={})
+    split = Split(cases.images(), np.arange(cases.COUNT) % 10)
+    data = Dataset("mnist", split, split, split, tuple("0123456789"), "0" * 16)
+    trained = []
+    fit = fitting.fit
+
+    def seen(model, *arguments, **named):
+        logs = fit(model, *arguments, **named)
+        trained.append((model, [np.asarray(v) for v in model.trainable_variables]))
+        return logs
+
+    monkeypatch.setattr(fitting, "fit", seen)
+    monkeypatch.setattr(fitting, "round_weights", lambda model: None)
+    kept = TrainedModels(plan, data, ArtifactStore(tmp_path), 0).target("b")
+    ((model, weights),) = trained
+    assert {layer.compute_dtype for layer in model.layers} == {"bfloat16"}
+    assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
+    for ours, theirs in zip(kept.trainable_variables, weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(ours), theirs)
