@@ -125,6 +125,7 @@ def test_what_a_decider_says_of_itself(later):
         "vote_bayes": ("vote_bayes", drawn),
         "vote_bayes_heldout": ("vote_bayes", {**drawn, "tables": "heldout"}),
         "detectors": ("target", {"detectors": True}),
+        "class_means": ("class_means", {}),
     }
 
 
