@@ -19,7 +19,7 @@ from results.row import Row
 
 _METRICS = ("accuracy", "l1", "l2")
 _FIELDS = ("attack", "norm", "epsilon", "threat_model", "decider", "metric")
-_LEFT_OUT = {"tables", "kl_weight", "sfl_weight", "reconstruction", "batch", "split"}
+_LEFT_OUT = {"tables", "kl_weight", "sfl_weight", "reconstruction", "split", "steps"}
 """Settings of second readings of a row, of models trained with other loss weights, and of images
 that are no test images."""
 _THROUGH = ("framework", "adaptive")

@@ -121,14 +121,14 @@ _AXIS = tuple(round(step / 100, 2) for step in range(31))
 def accuracy_rows(
     threat: str, targets: tuple[str, ...], attacks: tuple[str, ...], *, clean: bool = True
 ) -> dict[str, Any]:
-    """Accuracies on as many images as usual, under attacks and, if asked for, on clean images."""
+    """Accuracies of the usual numbers of steps, under attacks and, if asked for, without."""
     return {
         "metric": "accuracy",
         "attack": ("none", *attacks) if clean else attacks,
         "threat_model": ("none", threat),
         "target": targets,
         "epsilon": _AXIS,
-        "batch": ABSENT,
+        "steps": ABSENT,
         "split": ABSENT,
     }
 

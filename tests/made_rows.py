@@ -47,7 +47,7 @@ def number(value: float, **changes: object) -> Row:
 
 
 def of_larger_profiles() -> list[Row]:
-    """One row of each kind that profiles of full width have, and the committed rows have not."""
+    """One row of each kind that only profiles of full width measure."""
     noisy, pooled = "defense_cyclegan_noisy", ("sfl_vae", "defense_cyclegan")
     retrained = {"target": "A", "retrained": True}
     found = [
@@ -75,12 +75,6 @@ def of_larger_profiles() -> list[Row]:
     native = {"attack": "carlini_wagner_native", "norm": "l2", "epsilon": 1.0, "defense": "none"}
     found.append(number(1.5, **native))
     found.append(accuracy(0.0, decider="target", **native))
-    timed = {"images": 128, "repeats": 5, "width": 1}
-    for settings in (timed, {**timed, "passes": 10}):
-        found.append(number(0.5, **CLEAN, defense="puvae", metric="seconds", settings=settings))
-    for settings in ({"surrogate": "oblivious"}, {"surrogate": "worst", "worst_of": "argmin"}):
-        settings = {"target": "puvae_b", **settings}
-        found.append(accuracy(0.5, defense="puvae", threat_model="adaptive", settings=settings))
     settings = {"target": "puvae_a"}
     found.append(accuracy(0.5, defense="puvae_noisy", decider="target", settings=settings))
     found.append(accuracy(0.5, defense="class_means", decider="class_means", settings=settings))
