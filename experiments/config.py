@@ -325,7 +325,7 @@ class DatasetPlan:
         compared: Purifiers that open comparisons show beside the papers'.
         searches: Numbers of steps of a purifier's search whose cost is compared.
         timed_search: Restarts and steps of the search that is timed beside single passes.
-        timed_steps: Steps of that search which are run for it, ``None`` for all.
+        timed_steps: Steps of that search which are run for it, and half as many; ``None`` for all.
         drawn: By purifier, how many voters of its pool are drawn, where that is not the
             ``num_drawn`` of ``decision``.
         framework_draws: Draws of a random purifier that a gradient through a whole defense
@@ -387,7 +387,8 @@ class DatasetPlan:
             check_integer(f"images that {name} purifies", images, at_least=1)
         for name, epochs in self.retraining_epochs.items():
             check_integer(f"epochs of retraining {name}", epochs, at_least=1)
-        _check_limits(self, "timed_steps")
+        if self.timed_steps is not None:
+            check_integer(_field(self, "timed_steps"), self.timed_steps, at_least=2)
         for steps in (*self.searches, *self.timed_search):
             check_integer("each number of steps and restarts of a search", steps, at_least=1)
         self._check_names()

@@ -495,11 +495,12 @@ def _ratio(label: str, over: str, defense: str = "") -> Derived:
     return Derived(label, text)
 
 
-def _in_proportion(sheet: Sheet) -> str:
-    """Says so where a search was timed over its first steps."""
+def _on_a_line(sheet: Sheet) -> str:
+    """Says so where a search was timed over some of its steps."""
     steps = {row.settings.get("timed_steps") for row in sheet.rows} - {None}
     return "".join(
-        f"Defense-GAN was timed over {number} steps; its seconds are in proportion."
+        f"Defense-GAN was timed over {number // 2} and {number} steps; its seconds are on the line "
+        "through the two."
         for number in sorted(steps)
     )
 
@@ -538,7 +539,7 @@ _TIMES = Exhibit(
         _SHARED,
     ),
     cell=seconds,
-    notes=(_in_proportion,),
+    notes=(_on_a_line,),
 )
 
 _TIMED_COLUMNS = {

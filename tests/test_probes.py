@@ -291,13 +291,20 @@ def test_full_passes_choose_the_nearest_candidate(timed):
     np.testing.assert_allclose(purified, quiet.purify(images), atol=1e-5)
 
 
-def test_the_whole_time_of_a_search_is_in_proportion(timed, tmp_path, monkeypatch):
-    monkeypatch.setattr(timing, "_timed", lambda calls: dict.fromkeys(calls, 0.5))
+def test_the_whole_time_of_a_search_lies_on_the_line_of_two_short_ones(
+    timed, tmp_path, monkeypatch
+):
+    # A tenth of a second for each step, and 0.3 for whatever a search does once.
+    def seconds(calls):
+        return {name: 0.3 + 0.1 * name if isinstance(name, int) else 0.5 for name in calls}
+
+    monkeypatch.setattr(timing, "_timed", seconds)
     run = dataclasses.replace(tiny_run(tmp_path), profile=timed.profile)
     study = study_of(run)
     probes.run(study, "009.T1", Probe("seconds", {"images": 3}))
     found = {row.defense: row.value for row in study.rows.read()}
-    assert found == {"magnet": 0.5, "puvae": 0.5, "defense_gan": 1.0}
+    assert found == {"magnet": 0.5, "puvae": 0.5, "defense_gan": pytest.approx(0.7)}
+    assert timing._on_line({200: 5.0}, 200) == 5.0
 
 
 def test_accuracies_and_seconds_of_searches_stand_side_by_side(timed):

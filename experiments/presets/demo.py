@@ -102,7 +102,7 @@ def _plan() -> DatasetPlan:
         compared=("magnet",),
         searches=(1, 4, 16),
         timed_search=(4, 50),
-        timed_steps=2,
+        timed_steps=4,
     )
 
 

@@ -161,7 +161,7 @@ def _mnist() -> DatasetPlan:
         purified=PURIFIED,
         attacked_draws=ATTACKED_DRAWS,
         searches=(1, 2, 5, 10, 20, 50, 100, 200),
-        timed_steps=5,
+        timed_steps=10,
     )
 
 

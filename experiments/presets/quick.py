@@ -156,7 +156,7 @@ def _mnist() -> DatasetPlan:
         attacked_through=ATTACKED_THROUGH,
         attacked_draws=ATTACKED_DRAWS,
         searches=(1, 2, 4, 8, 16, 32),
-        timed_steps=2,
+        timed_steps=4,
     )
 
 
