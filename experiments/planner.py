@@ -420,6 +420,8 @@ class Planner(Study):
         timed = row.metric == "seconds"
         number = float(row.settings.get("images", row.settings.get("batch", 128)))
         restarts, steps = int(row.settings["restarts"]), int(row.settings["steps"])
+        if length := row.settings.get("timed_steps"):
+            steps = int(length) + int(length) // 2  # it and half of it are run
         repeats = _REPEATS if timed else 1
         return self.work.search(row.defense, number * repeats, restarts, steps)
 

@@ -422,11 +422,12 @@ def test_pictures_need_models_too(tmp_path):
 def test_a_timed_search_is_counted_by_its_own_length(tmp_path):
     run = tiny_run(tmp_path, puvae_profile(), exhibits=("004.T7",))
     (exhibit,) = planning.estimates(run, UNIT).exhibits
-    restarts, steps = run.profile.plans["digits"].timed_search
-    gan = run.profile.plans["digits"].purifiers["defense_gan"]
+    plan = run.profile.plans["digits"]
     (measured_rows,) = (step for step in exhibit.steps if "rows" in step.name)
-    one = costs.purification(gan, GREY, restarts=restarts, steps=steps).forward
-    assert measured_rows.operations >= 128 * one
+    # Of 2 steps and of 1, six times each.
+    assert plan.timed_steps == 2
+    one = costs.purification(plan.purifiers["defense_gan"], GREY, restarts=2, steps=3).forward
+    assert measured_rows.operations == pytest.approx(6 * 128 * one)
 
 
 def test_what_one_exhibit_makes_is_there_for_the_next(tmp_path):
