@@ -18,6 +18,7 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,8 +33,6 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 ROOT = Path(__file__).resolve().parent
 BACKENDS = {"tensorflow": "requirements.txt", "jax": "requirements-jax.txt"}
 """What ``KERAS_BACKEND`` may name, and what brings it."""
-STOPPED = 3
-"""The exit status of a call that its time limit ended."""
 KEPT = "What was measured before is kept, and the same command continues from there."
 
 
@@ -57,31 +56,33 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}. See run_all.py --help.\n")
 
 
-def _seed(text: str) -> int:
-    try:
-        return check_integer("seed", int(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected an integer of at least 0, received {text!r}; pass 0, 1, 2, ..."
-        ) from None
+def _number(read: Callable[[str], float], expected: str, remedy: str) -> Callable[[str], float]:
+    """A type of an option: what ``read`` returns, unless it raises a ValueError."""
+
+    def number(text: str) -> float:
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"expected {expected}, received {text!r}; {remedy}"
+            ) from None
+
+    return number
 
 
-def _workers(text: str) -> int:
-    try:
-        return check_integer("workers", int(text), at_least=1, at_most=1000)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected an integer from 1 to 1000, received {text!r}; pass 2, 4, ..."
-        ) from None
-
-
-def _minutes(text: str) -> float:
-    try:
-        return check_number("minutes", float(text), above=0, at_most=1e6)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a number above 0, received {text!r}; pass 10, say"
-        ) from None
+_seed = _number(
+    lambda text: check_integer("seed", int(text)), "an integer of at least 0", "pass 0, 1, 2, ..."
+)
+_workers = _number(
+    lambda text: check_integer("workers", int(text), at_least=1, at_most=1000),
+    "an integer from 1 to 1000",
+    "pass 2, 4, ...",
+)
+_minutes = _number(
+    lambda text: check_number("minutes", float(text), above=0, at_most=1e6),
+    "a number above 0",
+    "pass 10, say",
+)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -276,7 +277,7 @@ def _carry_out(options: argparse.Namespace, arguments: list[str]) -> int:
 
     keep_freed_memory()
     from experiments import devices, executors, scheduler
-    from experiments.time_limit import TimeIsUp, TimeLimit, limited
+    from experiments.time_limit import STOPPED, TimeIsUp, TimeLimit, limited
 
     minutes = options.time_limit
     try:

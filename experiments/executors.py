@@ -19,11 +19,9 @@ from typing import Any, NamedTuple
 
 from experiments import scheduler
 from experiments.runs import Run, say
-from experiments.time_limit import TimeIsUp, TimeLimit
+from experiments.time_limit import STOPPED, TimeIsUp, TimeLimit
 from results.row import Row
 
-STOPPED = 3
-"""The exit status of a job that its time limit ended."""
 LOCAL_WORKERS = 2
 _POLL = 0.2
 _A_DAY = 24 * 60

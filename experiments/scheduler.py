@@ -100,11 +100,8 @@ def draw_fresh(run: Run, dataset: str, rows: Sequence[Row], measured: Collection
         measured: The exhibits that are drawn in any case.
     """
     for exhibit in catalog.EXHIBITS:
-        if not exhibit.implemented or not exhibit.applies_to(dataset):
-            continue
-        shown = not isinstance(exhibit.draw, Pictures) and is_drawn(run, exhibit, dataset)
-        old = shown and any(matches(row, exhibit.where) for row in rows)
-        if old or exhibit.id in measured:
+        there = is_drawn(run, exhibit, dataset)
+        if exhibit.id in measured or (there and _shows(exhibit, dataset, rows)):
             draw(run, exhibit, dataset)
 
 
@@ -112,10 +109,15 @@ def _draw_again(run: Run, study: Study, seen: dict[str, int]) -> None:
     """Draws the figures that show rows which are newer than they are."""
     for exhibit in catalog.EXHIBITS:
         fresh = study.measured[seen.get(exhibit.id, 0) :]
-        shows = not isinstance(exhibit.draw, Pictures) and exhibit.applies_to(study.dataset)
         there = exhibit.id in seen or is_drawn(run, exhibit, study.dataset)
-        if shows and there and any(matches(row, exhibit.where) for row in fresh):
+        if there and _shows(exhibit, study.dataset, fresh):
             draw(run, exhibit, study.dataset)
+
+
+def _shows(exhibit: Exhibit, dataset: str, rows: Sequence[Row]) -> bool:
+    """Whether an exhibit draws one of some rows of a data set."""
+    drawn = not isinstance(exhibit.draw, Pictures) and exhibit.applies_to(dataset)
+    return drawn and any(matches(row, exhibit.where) for row in rows)
 
 
 def _record(run: Run, study: Study, *, new: bool) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 
 from validation import check_number
 
+STOPPED = 3
+"""The exit status of a call that its time limit ended."""
 _JUDGED = 0.25
 """The share of a step within which it may still be given up for taking too long."""
 

@@ -233,32 +233,24 @@ def puvae_variants(
 
 
 def kl_variants(base: PurifierConfig, training: TrainingConfig) -> dict[str, PurifierConfig]:
-    """The SFL-VAEs of the sweep over the weight of the divergence, which is not printed.
-
-    Args:
-        base: SFL-VAE.
-        training: How each run of the sweep is trained.
-    """
-    return {
-        f"{base.name}_kl_weight_{weight:g}": dataclasses.replace(
-            base, training=training, arguments={**base.arguments, "kl_weight": weight}
-        )
-        for weight in SWEEP_WEIGHTS
-    }
+    """The SFL-VAEs of the sweep over the weight of the divergence, which is not printed."""
+    return _weight_variants(base, training, "kl_weight", SWEEP_WEIGHTS)
 
 
 def sfl_variants(base: PurifierConfig, training: TrainingConfig) -> dict[str, PurifierConfig]:
-    """The SFL-VAEs of the sweep over the weight of the spatial frequency loss.
+    """The SFL-VAEs of the sweep over the weight of the spatial frequency loss."""
+    return _weight_variants(base, training, "sfl_weight", SFL_WEIGHTS)
 
-    Args:
-        base: SFL-VAE.
-        training: How each run of the sweep is trained.
-    """
+
+def _weight_variants(
+    base: PurifierConfig, training: TrainingConfig, argument: str, weights: Sequence[float]
+) -> dict[str, PurifierConfig]:
+    """Purifiers that differ from ``base`` in one weight and in how each run is trained."""
     return {
-        f"{base.name}_sfl_weight_{weight:g}": dataclasses.replace(
-            base, training=training, arguments={**base.arguments, "sfl_weight": weight}
+        f"{base.name}_{argument}_{weight:g}": dataclasses.replace(
+            base, training=training, arguments={**base.arguments, argument: weight}
         )
-        for weight in SFL_WEIGHTS
+        for weight in weights
     }
 
 
@@ -285,10 +277,9 @@ def cyclegan_purifiers(
     return found
 
 
-def whole_pools(num_voters: int, *, noisy: bool = True) -> dict[str, int]:
-    """How many voters are drawn behind Defense-CycleGAN: all of them (4.3.3)."""
-    names = ("defense_cyclegan", *(("defense_cyclegan_noisy",) if noisy else ()))
-    return dict.fromkeys(names, num_voters)
+def whole_pools(num_voters: int) -> dict[str, int]:
+    """How many voters are drawn behind either Defense-CycleGAN: all of them (4.3.3)."""
+    return dict.fromkeys(("defense_cyclegan", "defense_cyclegan_noisy"), num_voters)
 
 
 def vq_purifiers(

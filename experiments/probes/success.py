@@ -119,4 +119,4 @@ def _chosen(study: Study, scenario: Scenario, who: Defended) -> dict[str, float]
     puvae.reset_randomness(reproducibility.derive_seed(study.seed, study.dataset, "chosen class"))
     images = study.sets.images(scenario)
     labels = predict_in_batches(lambda batch: puvae.project(batch).labels, images, _BATCH)
-    return {"": float(np.mean(labels == study.data.test.labels))}
+    return {"": float(np.mean(labels == study.data.test.labels[: len(labels)]))}
