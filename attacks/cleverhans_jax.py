@@ -30,6 +30,7 @@ from keras import ops
 
 from attacks import engine
 from attacks.attacked_model import AttackedModel
+from attacks.other_names import with_names
 
 __all__ = [
     "basic_iterative_method",
@@ -252,14 +253,7 @@ def _numpy(**others: Any) -> types.SimpleNamespace:
 
 def _cleverhans(module: str, name: str, **names: Any) -> Callable[..., Any]:
     """A function of CleverHans with other names behind its code."""
-    original = getattr(_module(module), name)
-    return types.FunctionType(
-        original.__code__,
-        {**original.__globals__, **names},
-        original.__name__,
-        original.__defaults__,
-        original.__closure__,
-    )
+    return with_names(getattr(_module(module), name), **names)
 
 
 @functools.cache

@@ -12,7 +12,6 @@ channels)`` in [0, 1], int64 labels ``(batch,)`` and a ``norm``, and return imag
 from __future__ import annotations
 
 import random
-import types
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from cleverhans.tf2.attacks import projected_gradient_descent as cleverhans_pgd
 from cleverhans.tf2.utils import compute_gradient
 
 from attacks.attacked_model import AttackedModel
+from attacks.other_names import with_names
 
 __all__ = [
     "basic_iterative_method",
@@ -108,12 +108,8 @@ def projected_gradient_descent(
     def draw(shape: tf.Tensor, order: float, radius: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return random_vector(seed or 0, shape, order, radius)
 
-    original = cleverhans_pgd.projected_gradient_descent
-    names = {**original.__globals__, "random_lp_vector": draw}
-    with_own_draw = types.FunctionType(
-        original.__code__, names, original.__name__, original.__defaults__, original.__closure__
-    )
-    return with_own_draw(
+    attack = with_names(cleverhans_pgd.projected_gradient_descent, random_lp_vector=draw)
+    return attack(
         victim,
         tf.constant(images),
         epsilon,
