@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from experiments import costs, planning, presets
-from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
+from experiments.config import ClassifierConfig, PurifierConfig
+from experiments.profile import DatasetPlan
 from experiments.runs import Run
 from experiments.speed import SHARED_H200
 from experiments.workload import Images, Model, Workload

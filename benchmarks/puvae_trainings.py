@@ -29,8 +29,9 @@ from defenses.purifier import Purifier
 from experiments import datasets, presets, zoo
 from experiments.artifacts import ArtifactStore
 from experiments.attacked_sets import AttackedSets, Scenario
-from experiments.config import DatasetPlan, PurifierConfig, TrainingConfig
+from experiments.config import PurifierConfig, TrainingConfig
 from experiments.inference import classifier_labels
+from experiments.profile import DatasetPlan
 from experiments.training import TrainedModels
 from results.markdown import markdown_table
 

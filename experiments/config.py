@@ -14,16 +14,23 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.field_checks import (
+    check_counts,
+    check_field_numbers,
+    check_kind,
+    check_limits,
+    check_several,
+    check_texts,
+    field_name,
+)
 from results.row import DATASETS
-from validation import check_choice, check_flag, check_integer, check_number, check_numbers
+from validation import check_choice, check_flag, check_number, check_numbers
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine", "linear", "steps")
 PRECISIONS = ("float32", "bfloat16")
 AUGMENTATIONS = ("flip", "vertical_flip", "shift", "stretch", "noise")
 TABLE_SOURCES = ("train", "heldout")
-BEARS = ("nothing", "any size", "full width")
-"""Which claims a profile can judge, from none to all."""
 ADVERSARIAL = "_adversarial"
 """What the name of an adversarially trained classifier ends in."""
 LATER = {"omitted_at_default": True}
@@ -48,9 +55,9 @@ class DatasetConfig:
     test_limit: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice(_field(self, "name"), self.name, DATASETS)
-        _check_counts(self, "validation_size")
-        _check_limits(self, "train_limit", "test_limit")
+        check_choice(field_name(self, "name"), self.name, DATASETS)
+        check_counts(self, "validation_size")
+        check_limits(self, "train_limit", "test_limit")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,20 +107,20 @@ class TrainingConfig:
     precision: str = dataclasses.field(default="float32", metadata=LATER)
 
     def __post_init__(self) -> None:
-        _check_counts(self, "epochs", "batch_size")
-        _check_limits(self, "train_limit")
-        check_choice(_field(self, "optimizer"), self.optimizer, OPTIMIZERS)
-        check_choice(_field(self, "schedule"), self.schedule, SCHEDULES)
-        check_choice(_field(self, "precision"), self.precision, PRECISIONS)
-        for name in _several(self, "augmentation", str):
+        check_counts(self, "epochs", "batch_size")
+        check_limits(self, "train_limit")
+        check_choice(field_name(self, "optimizer"), self.optimizer, OPTIMIZERS)
+        check_choice(field_name(self, "schedule"), self.schedule, SCHEDULES)
+        check_choice(field_name(self, "precision"), self.precision, PRECISIONS)
+        for name in check_several(self, "augmentation", str):
             check_choice(f"each augmentation of {type(self).__name__}", name, AUGMENTATIONS)
-        _check_numbers(self, "learning_rate", above=0, at_most=1000)
-        _check_numbers(self, "final_learning_rate", "noise_scale", at_least=0)
-        _check_numbers(
+        check_field_numbers(self, "learning_rate", above=0, at_most=1000)
+        check_field_numbers(self, "final_learning_rate", "noise_scale", at_least=0)
+        check_field_numbers(
             self, "beta_1", "beta_2", "shift_fraction", "stretch_fraction", at_least=0, below=1
         )
         if self.global_clipnorm is not None:
-            _check_numbers(self, "global_clipnorm", above=0)
+            check_field_numbers(self, "global_clipnorm", above=0)
         self._check_milestones()
 
     def _check_milestones(self) -> None:
@@ -125,8 +132,8 @@ class TrainingConfig:
                     f"Expected milestones and decays with the schedule 'steps' alone, {given} with "
                     f"{self.schedule!r}. Leave them out, or choose 'steps'."
                 )
-            check_numbers(_field(self, "milestones"), self.milestones, above=0, below=1)
-            check_numbers(_field(self, "decays"), self.decays, above=0)
+            check_numbers(field_name(self, "milestones"), self.milestones, above=0, below=1)
+            check_numbers(field_name(self, "decays"), self.decays, above=0)
             if len(self.milestones) != len(self.decays) or [*self.milestones] != sorted(
                 set(self.milestones)
             ):
@@ -155,12 +162,12 @@ class ClassifierConfig:
     adversarial_epsilon: float | None = dataclasses.field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
-        _check_names(self, "architecture")
-        _check_kind(self, "training", TrainingConfig)
-        _check_numbers(self, "width", above=0)
-        _check_limits(self, "depth")
+        check_texts(self, "architecture")
+        check_kind(self, "training", TrainingConfig)
+        check_field_numbers(self, "width", above=0)
+        check_limits(self, "depth")
         if self.adversarial_epsilon is not None:
-            _check_numbers(self, "adversarial_epsilon", above=0, at_most=1)
+            check_field_numbers(self, "adversarial_epsilon", above=0, at_most=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,10 +187,10 @@ class AttackConfig:
     bounded: bool = dataclasses.field(default=True, metadata=LATER)
 
     def __post_init__(self) -> None:
-        _check_names(self, "name")
-        _check_kind(self, "hyperparameters", Mapping)
+        check_texts(self, "name")
+        check_kind(self, "hyperparameters", Mapping)
         for name in ("targeted", "bounded"):
-            check_flag(_field(self, name), getattr(self, name))
+            check_flag(field_name(self, name), getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -199,8 +206,8 @@ class AttackedCopies:
     attacks: tuple[tuple[AttackConfig, float | None], ...]
 
     def __post_init__(self) -> None:
-        _check_names(self, "target")
-        if not _several(self, "attacks", tuple):
+        check_texts(self, "target")
+        if not check_several(self, "attacks", tuple):
             raise ValueError(
                 "Expected at least one attack of AttackedCopies, received none. Pass pairs of an "
                 "AttackConfig and its epsilon."
@@ -236,12 +243,12 @@ class PurifierConfig:
     source: str | None = dataclasses.field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
-        _check_names(self, "name", *(() if self.source is None else ("source",)))
-        _check_kind(self, "training", TrainingConfig)
-        _check_kind(self, "arguments", Mapping)
-        _check_numbers(self, "width", above=0)
+        check_texts(self, "name", *(() if self.source is None else ("source",)))
+        check_kind(self, "training", TrainingConfig)
+        check_kind(self, "arguments", Mapping)
+        check_field_numbers(self, "width", above=0)
         if self.copies is not None:
-            _check_kind(self, "copies", AttackedCopies)
+            check_kind(self, "copies", AttackedCopies)
         if self.training.precision != "float32":
             raise ValueError(
                 f"Expected the precision 'float32' for the purifier {self.name!r}, received "
@@ -268,11 +275,11 @@ class DecisionConfig:
     table_limit: int | None = None
 
     def __post_init__(self) -> None:
-        _check_counts(self, "num_drawn")
-        _check_numbers(self, "smoothing", above=0)
-        check_flag(_field(self, "backoff"), self.backoff)
-        check_choice(_field(self, "table_source"), self.table_source, TABLE_SOURCES)
-        _check_limits(self, "table_limit")
+        check_counts(self, "num_drawn")
+        check_field_numbers(self, "smoothing", above=0)
+        check_flag(field_name(self, "backoff"), self.backoff)
+        check_choice(field_name(self, "table_source"), self.table_source, TABLE_SOURCES)
+        check_limits(self, "table_limit")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -288,288 +295,5 @@ class SubstituteConfig:
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_kind(self, "classifier", ClassifierConfig)
-        _check_kind(self, "arguments", Mapping)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DatasetPlan:
-    """Everything that is trained and evaluated on one data set.
-
-    Args:
-        dataset: The images.
-        classifiers: Those that are trained on images that no purifier has seen, by the name rows
-            carry: targets, sources of purifiers, classifiers that attacks are transferred from.
-            One with the suffix ``ADVERSARIAL`` is the adversarially trained version of the
-            classifier before it.
-        purifiers: By name; a purifier trained with a source classifier may come several times.
-        variants: Purifiers with other weights of their losses, each trained for one figure.
-        retrained: Classifiers that are also trained anew on the images of each purifier.
-        voters: The pool behind each purifier.
-        pools: Voters of purifiers whose pool is trained otherwise.
-        decision: Vote and Bayesian update.
-        transferred: Classifiers whose adversarial images the threat model ``mixed`` transfers.
-        substitute: What an attacker who sees labels alone learns.
-        retraining_limit: From how many purified images a target is retrained, in its own training,
-            ``None`` for all that the latter has.
-        retraining_epochs: Epochs of targets whose retraining takes another number than their own
-            training.
-        unpublished: What the zoo leaves out, by its name there: ablations, made for one figure,
-            with all that stands behind them, and classifiers of more weight than use.
-        attacked_through: By purifier or classifier, how many test images are attacked through it,
-            where its gradient costs too much for all of them.
-        purified: By purifier, how many test images of a set it purifies, where a search for each of
-            them costs too much for all.
-        attacked_draws: Draws of a random purifier that an adaptive attacker's gradient averages.
-        soft_min_temperature: Of an adaptive attacker's mixture of a purifier's candidates.
-        compared: Purifiers that open comparisons show beside the papers'.
-        searches: Numbers of steps of a purifier's search whose cost is compared.
-        timed_search: Restarts and steps of the search that is timed beside single passes.
-        timed_steps: Steps of that search which are run for it, and half as many; ``None`` for all.
-        drawn: By purifier, how many voters of its pool are drawn, where that is not the
-            ``num_drawn`` of ``decision``.
-        framework_draws: Draws of a random purifier that a gradient through a whole defense
-            averages, in a fair profile.
-        framework_confidence: By which margin a minimum-norm attack through a whole defense has to
-            mislead it, in a fair profile, before it leaves an image as it is.
-    """
-
-    dataset: DatasetConfig
-    classifiers: Mapping[str, ClassifierConfig]
-    purifiers: Mapping[str, PurifierConfig]
-    variants: Mapping[str, PurifierConfig] = dataclasses.field(default_factory=dict)
-    retrained: tuple[str, ...] = ()
-    voters: tuple[ClassifierConfig, ...] = ()
-    pools: Mapping[str, tuple[ClassifierConfig, ...]] = dataclasses.field(default_factory=dict)
-    decision: DecisionConfig = dataclasses.field(default_factory=DecisionConfig)
-    transferred: tuple[str, ...] = ()
-    substitute: SubstituteConfig | None = None
-    retraining_limit: int | None = None
-    retraining_epochs: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    unpublished: tuple[str, ...] = ()
-    attacked_through: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    purified: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    attacked_draws: int = 1
-    soft_min_temperature: float = 0.02
-    compared: tuple[str, ...] = ()
-    searches: tuple[int, ...] = ()
-    timed_search: tuple[int, int] = (20, 200)
-    timed_steps: int | None = None
-    drawn: Mapping[str, int] = dataclasses.field(default_factory=dict, metadata=LATER)
-    framework_draws: int = dataclasses.field(default=4, metadata=LATER)
-    framework_confidence: float = dataclasses.field(default=0.0, metadata=LATER)
-
-    def __post_init__(self) -> None:
-        _check_kind(self, "dataset", DatasetConfig)
-        _check_kind(self, "decision", DecisionConfig)
-        if self.substitute is not None:
-            _check_kind(self, "substitute", SubstituteConfig)
-        _check_values(self, "classifiers", ClassifierConfig)
-        _check_values(self, "purifiers", PurifierConfig)
-        _check_values(self, "variants", PurifierConfig)
-        _check_values(self, "pools", tuple)
-        _check_values(self, "attacked_through", int)
-        _check_values(self, "purified", int)
-        _check_values(self, "retraining_epochs", int)
-        _check_values(self, "drawn", int)
-        for voter in (*_several(self, "voters", ClassifierConfig), *sum(self.pools.values(), ())):
-            if not isinstance(voter, ClassifierConfig):
-                raise ValueError(
-                    f"Expected voters as ClassifierConfigs, received {voter!r}. Build one."
-                )
-        _check_counts(self, "attacked_draws", "framework_draws")
-        _check_limits(self, "retraining_limit")
-        _check_numbers(self, "soft_min_temperature", above=0)
-        _check_numbers(self, "framework_confidence", at_least=0)
-        for name, images in self.attacked_through.items():
-            check_integer(f"images attacked through {name}", images, at_least=1)
-        for name, images in self.purified.items():
-            check_integer(f"images that {name} purifies", images, at_least=1)
-        for name, epochs in self.retraining_epochs.items():
-            check_integer(f"epochs of retraining {name}", epochs, at_least=1)
-        if self.timed_steps is not None:
-            check_integer(_field(self, "timed_steps"), self.timed_steps, at_least=2)
-        for steps in (*self.searches, *self.timed_search):
-            check_integer("each number of steps and restarts of a search", steps, at_least=1)
-        self._check_names()
-
-    def _check_names(self) -> None:
-        """Whatever a part names has to be there."""
-        for field in ("retrained", "transferred"):
-            for name in _several(self, field, str):
-                check_choice(f"each of {field}", name, self.classifiers)
-        for name in self.retraining_epochs:
-            check_choice("each of retraining_epochs", name, self.retrained)
-        purifiers = {**self.purifiers, **self.variants}
-        for field in ("pools", "purified", "compared", "drawn"):
-            for name in getattr(self, field):
-                check_choice(f"each of {field}", name, purifiers)
-        for name in self.attacked_through:
-            check_choice("each of attacked_through", name, {**purifiers, **self.classifiers})
-        for name, purifier in purifiers.items():
-            if purifier.source is not None:
-                check_choice(f"the source of {name}", purifier.source, self.classifiers)
-            if purifier.copies is not None:
-                check_choice(f"the target of {name}", purifier.copies.target, self.classifiers)
-        for name, config in self.classifiers.items():
-            trained = config.adversarial_epsilon is not None
-            before = name.removesuffix(ADVERSARIAL)
-            if name.endswith(ADVERSARIAL) != trained or before not in self.classifiers:
-                raise ValueError(
-                    f"Expected the name of a classifier and {ADVERSARIAL!r} for its adversarially "
-                    f"trained version, and for it alone, received {name!r} with "
-                    f"adversarial_epsilon={config.adversarial_epsilon}. Rename it."
-                )
-        for pool in (self.voters, *self.pools.values()):
-            if pool:
-                check_integer("num_drawn", self.decision.num_drawn, at_most=len(pool))
-        for name, count in self.drawn.items():
-            most = len(self.pool(name))
-            check_integer(f"voters drawn behind {name}", count, at_least=1, at_most=most)
-
-    def pool(self, purifier: str) -> tuple[ClassifierConfig, ...]:
-        """The voters behind ``purifier``."""
-        return self.pools.get(purifier, self.voters)
-
-    def num_drawn(self, purifier: str) -> int:
-        """How many voters behind ``purifier`` vote on an image."""
-        return self.drawn.get(purifier, self.decision.num_drawn)
-
-    def purifier(self, name: str) -> PurifierConfig:
-        """The purifier or variant called ``name``.
-
-        Raises:
-            ValueError: If there is none; the message lists the known ones.
-        """
-        return _named({**self.purifiers, **self.variants}, name, "purifier")
-
-    def classifier(self, name: str) -> ClassifierConfig:
-        """The classifier called ``name``.
-
-        Raises:
-            ValueError: If there is none; the message lists the known ones.
-        """
-        return _named(self.classifiers, name, "classifier")
-
-    def retrained_classifier(self, name: str) -> ClassifierConfig:
-        """Classifier ``name`` as it is trained on purified images.
-
-        Raises:
-            ValueError: If it is not; the message lists those that are.
-        """
-        config = _named({n: self.classifiers[n] for n in self.retrained}, name, "classifier")
-        limits = (config.training.train_limit, self.retraining_limit)
-        limit = min((limit for limit in limits if limit is not None), default=None)
-        epochs = self.retraining_epochs.get(name, config.training.epochs)
-        training = dataclasses.replace(config.training, train_limit=limit, epochs=epochs)
-        return dataclasses.replace(config, training=training)
-
-
-def _named(group: Mapping[str, Any], name: str, noun: str) -> Any:
-    return group[check_choice(f"a {noun} of the plan", name, group)]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Profile:
-    """One size of the whole study: ``demo``, ``quick``, ``full`` or ``paper``.
-
-    Args:
-        name: The command-line value.
-        plans: By data-set name.
-        attacks: By row name.
-        budgets: Sets of epsilons by name, in units of the [0, 1] pixel range; exhibits ask for
-            them. 0 stands for the clean images.
-        cuts: What this profile reduces against the papers, said once in its report.
-        bears: Which claims it can judge: ``"nothing"``, those of ``"any size"``, or those of
-            ``"full width"`` too.
-        publishes: Whether its models go to the zoo; those of the papers' widths are too large.
-        voting_subsets: Random subsets per pool size in the voting analysis.
-        num_draws: Repetitions over the randomness of a stochastic defense.
-        fair: Whether every decider is attacked itself, and the same classifiers are retrained
-            behind every purifier that purifies whole sets.
-    """
-
-    name: str
-    plans: Mapping[str, DatasetPlan]
-    attacks: Mapping[str, AttackConfig]
-    budgets: Mapping[str, tuple[float, ...]]
-    cuts: str
-    bears: str = "nothing"
-    publishes: bool = True
-    voting_subsets: int = 20
-    num_draws: int = 1
-    fair: bool = False
-
-    def __post_init__(self) -> None:
-        _check_names(self, "name", "cuts")
-        check_choice(_field(self, "bears"), self.bears, BEARS)
-        check_flag(_field(self, "publishes"), self.publishes)
-        check_flag(_field(self, "fair"), self.fair)
-        _check_counts(self, "voting_subsets", "num_draws")
-        _check_values(self, "plans", DatasetPlan)
-        _check_values(self, "attacks", AttackConfig)
-        _check_values(self, "budgets", tuple)
-        for name, plan in self.plans.items():
-            check_choice("the name of a plan, that of its data set,", name, [plan.dataset.name])
-        for name, epsilons in self.budgets.items():
-            check_numbers(f"the budgets {name!r}", epsilons, at_least=0, at_most=1)
-
-
-def _field(config: Any, name: str) -> str:
-    return f"{name} of {type(config).__name__}"
-
-
-def _check_counts(config: Any, *names: str) -> None:
-    """Whole numbers from 1 to more than any study has."""
-    for name in names:
-        check_integer(_field(config, name), getattr(config, name), at_least=1, at_most=10**9)
-
-
-def _check_limits(config: Any, *names: str) -> None:
-    """Whole numbers from 1, or None for no limit."""
-    _check_counts(config, *(name for name in names if getattr(config, name) is not None))
-
-
-def _check_numbers(config: Any, *names: str, **limits: float) -> None:
-    for name in names:
-        check_number(_field(config, name), getattr(config, name), **limits)
-
-
-def _check_kind(config: Any, name: str, kind: type) -> None:
-    value = getattr(config, name)
-    if not isinstance(value, kind):
-        raise ValueError(
-            f"Expected {_field(config, name)} as a {kind.__name__}, received {value!r}. Pass one."
-        )
-
-
-def _check_names(config: Any, *names: str) -> None:
-    """Texts that are not empty."""
-    for name in names:
-        _check_kind(config, name, str)
-        if not getattr(config, name):
-            raise ValueError(f"Expected {_field(config, name)} as a text, received none. Pass one.")
-
-
-def _several(config: Any, name: str, kind: type) -> tuple[Any, ...]:
-    """A tuple of one type."""
-    _check_kind(config, name, tuple)
-    values = getattr(config, name)
-    for value in values:
-        if not isinstance(value, kind):
-            raise ValueError(
-                f"Expected each of {_field(config, name)} as a {kind.__name__}, received "
-                f"{value!r}. Pass a tuple of them."
-            )
-    return values
-
-
-def _check_values(config: Any, name: str, kind: type) -> None:
-    """A mapping of texts to one type."""
-    _check_kind(config, name, Mapping)
-    for key, value in getattr(config, name).items():
-        if not isinstance(key, str) or not isinstance(value, kind):
-            raise ValueError(
-                f"Expected {_field(config, name)} as {kind.__name__}s by name, received "
-                f"{key!r}: {value!r}. Pass a dictionary of them."
-            )
+        check_kind(self, "classifier", ClassifierConfig)
+        check_kind(self, "arguments", Mapping)

@@ -22,9 +22,10 @@ from defenses.magnet_detector import (
 from defenses.registry import get_purifier
 from defenses.voting import majority_vote
 from experiments import reproducibility
-from experiments.config import ADVERSARIAL, DatasetPlan, Profile
+from experiments.config import ADVERSARIAL
 from experiments.evidence import conditional_tables, vote_predictions
 from experiments.inference import classifier_labels
+from experiments.profile import DatasetPlan, Profile
 from experiments.training import TrainedModels
 from validation import check_choice
 

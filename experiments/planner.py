@@ -20,9 +20,9 @@ from defenses.registry import get_purifier
 from experiments import deciders, zoo
 from experiments.artifacts import MANIFEST, ArtifactStore
 from experiments.attacked_sets import Scenario, oblivious
-from experiments.config import DatasetPlan
 from experiments.datasets import Dataset, Split
 from experiments.measure import CLEAN, Study
+from experiments.profile import DatasetPlan
 from experiments.reproducibility import stable_hash
 from experiments.runs import Run
 from experiments.scheduler import measure_exhibit

@@ -10,8 +10,9 @@ import dataclasses
 from typing import Any
 
 from attacks.substitute import SubstituteTraining
-from experiments.config import DatasetPlan, SubstituteConfig
+from experiments.config import SubstituteConfig
 from experiments.datasets import Dataset
+from experiments.profile import DatasetPlan
 
 
 class Recipes:

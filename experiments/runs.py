@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from experiments import presets
-from experiments.config import Profile
+from experiments.profile import Profile
 from papers import catalog
 from results.exhibit import Exhibit, Pictures
 from results.figures import draw_exhibit, figure_path

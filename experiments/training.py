@@ -16,9 +16,10 @@ from defenses.registry import get_purifier
 from experiments import devices, fitting, reproducibility, zoo
 from experiments.artifacts import ArtifactStore
 from experiments.attacked_copies import attacked_copies
-from experiments.config import ClassifierConfig, DatasetPlan, PurifierConfig
+from experiments.config import ClassifierConfig, PurifierConfig
 from experiments.datasets import Batches, Dataset, Split
 from experiments.inference import classifier_labels
+from experiments.profile import DatasetPlan
 from experiments.recipes import Recipes
 from models.registry import build_classifier
 

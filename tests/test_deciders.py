@@ -10,7 +10,6 @@ import pytest
 
 from defenses.decision import ConditionalTables
 from experiments import deciders
-from experiments.config import DatasetPlan
 from experiments.deciders import (
     DECIDERS,
     Defended,
@@ -19,6 +18,7 @@ from experiments.deciders import (
     deployed,
     families,
 )
+from experiments.profile import DatasetPlan
 from tests.tiny_profile import codes_profile, puvae_profile
 
 ALL = tuple(DECIDERS)

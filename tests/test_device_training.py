@@ -17,15 +17,10 @@ import pytest
 
 from experiments import fitting
 from experiments.artifacts import ArtifactStore
-from experiments.config import (
-    ClassifierConfig,
-    DatasetConfig,
-    DatasetPlan,
-    PurifierConfig,
-    TrainingConfig,
-)
+from experiments.config import ClassifierConfig, DatasetConfig, PurifierConfig, TrainingConfig
 from experiments.datasets import Batches, Dataset, Split
 from experiments.device_training import DeviceTraining, steps_of_an_epoch
+from experiments.profile import DatasetPlan
 from experiments.training import TrainedModels
 from tests import device_training_cases as cases
 

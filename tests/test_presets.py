@@ -13,7 +13,6 @@ from experiments import augmentation, datasets, fitting, presets, reproducibilit
 from experiments.config import (
     ADVERSARIAL,
     AUGMENTATIONS,
-    BEARS,
     OPTIMIZERS,
     SCHEDULES,
     AttackConfig,
@@ -21,6 +20,7 @@ from experiments.config import (
     DecisionConfig,
     TrainingConfig,
 )
+from experiments.profile import BEARS
 from papers import catalog
 from results import claims
 from results.exhibit import Grid

@@ -10,8 +10,7 @@ from experiments import presets
 from tests.attack_helpers import accuracy, lengths, predictions
 
 COUNT = 25
-AT_MOST = {("demo", "targeted_carlini_wagner"): 0.3}
-"""The search of the demo, which judges no claim, is short: it leaves some images."""
+AT_MOST = 0.05
 
 
 @pytest.mark.parametrize("attack", ["carlini_wagner", "targeted_carlini_wagner"])
@@ -26,10 +25,9 @@ def test_a_bare_classifier_keeps_next_to_nothing(profile, attack, digits):
     result = run(model, images, labels, [None], target_labels=targeted, tolerated=1.0)
     found = result[None].adversarial_images
     assert accuracy(model, images, labels) > 0.9
-    at_most = AT_MOST.get((profile, attack), 0.05)
-    assert accuracy(model, found, labels) < at_most
+    assert accuracy(model, found, labels) < AT_MOST
     if config.targeted:
-        assert np.mean(predictions(model, found) == goals) > 1 - at_most
+        assert np.mean(predictions(model, found) == goals) > 1 - AT_MOST
     else:
         # The smallest change that is found, as every budget of a figure rescales it.
         assert lengths(found - images).mean() < 2

@@ -21,15 +21,14 @@ from experiments.config import (
     AttackedCopies,
     ClassifierConfig,
     DatasetConfig,
-    DatasetPlan,
     DecisionConfig,
-    Profile,
     PurifierConfig,
     SubstituteConfig,
     TrainingConfig,
 )
 from experiments.measure import Study
 from experiments.presets import shared
+from experiments.profile import DatasetPlan, Profile
 from experiments.runs import Run
 from papers import catalog
 from results.exhibit import Where, matches

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from experiments.config import Profile
 from experiments.presets.demo import demo
 from experiments.presets.full import full
 from experiments.presets.paper import paper
 from experiments.presets.quick import quick
+from experiments.profile import Profile
 from validation import check_choice
 
 _PROFILES = {"demo": demo, "quick": quick, "full": full, "paper": paper}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from experiments.config import (
     ClassifierConfig,
     DatasetConfig,
-    DatasetPlan,
     DecisionConfig,
-    Profile,
     PurifierConfig,
     SubstituteConfig,
     TrainingConfig,
 )
 from experiments.presets import shared
+from experiments.profile import DatasetPlan, Profile
 
 CUTS = (
     "Profile full: the papers' networks, all training and all 10,000 test images; every purifier "
@@ -90,7 +90,7 @@ def _decider(*, colour: bool, epochs: int = DECIDER_EPOCHS) -> TrainingConfig:
     )
 
 
-def _purifier(epochs: int = PURIFIER_EPOCHS, **changes: object) -> TrainingConfig:
+def _purifier(epochs: int = PURIFIER_EPOCHS, **changes: Any) -> TrainingConfig:
     return dataclasses.replace(TrainingConfig(epochs=epochs, schedule="cosine"), **changes)
 
 

@@ -9,14 +9,13 @@ from experiments.config import (
     AttackConfig,
     ClassifierConfig,
     DatasetConfig,
-    DatasetPlan,
     DecisionConfig,
-    Profile,
     PurifierConfig,
     SubstituteConfig,
     TrainingConfig,
 )
 from experiments.presets import shared
+from experiments.profile import DatasetPlan, Profile
 
 GENERATOR_STEPS = 200_000
 """Updates of Defense-GAN's generator, in the public codes for either kind of image."""

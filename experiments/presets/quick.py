@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from experiments.config import (
     ClassifierConfig,
     DatasetConfig,
-    DatasetPlan,
     DecisionConfig,
-    Profile,
     PurifierConfig,
     SubstituteConfig,
     TrainingConfig,
 )
 from experiments.presets import shared
+from experiments.profile import DatasetPlan, Profile
 
 CUTS = (
     "Profile quick: targets at full size, 8 to 30 epochs; SFL-VAE 16 epochs at half (CIFAR-10) or "
