@@ -18,8 +18,9 @@ from attacks.job import tolerated_share
 from attacks.registry import get_attack
 from attacks.threat_models import ThreatModel, attack_mixed, attack_random_member
 from experiments import fitting, reproducibility
-from experiments.config import AttackConfig, Profile
+from experiments.config import AttackConfig
 from experiments.datasets import Split
+from experiments.profile import Profile
 from experiments.training import TrainedModels
 from experiments.victims import AIMS, Victims
 
@@ -350,8 +351,9 @@ class AttackedSets:
         attack = self.attack(scenario.attack)
         attack_recipe = self.attack_recipe(scenario.attack)
         if margin:
-            attack = dataclasses.replace(attack, confidence=margin)
-            attack_recipe = {**(attack_recipe or {}), "confidence": margin}
+            changes: dict[str, Any] = {"confidence": margin}
+            attack = dataclasses.replace(attack, **changes)
+            attack_recipe = {**(attack_recipe or {}), **changes}
         unbounded = not self.attack_config(scenario.attack).bounded
         whole_axis = attack.allows_native_epsilon and not unbounded
         epsilons: Epsilons = [None if unbounded else epsilon]

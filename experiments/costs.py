@@ -90,7 +90,8 @@ TRAINED_PASSES: dict[str, dict[str, float]] = {
     # No gradient flows through the comparison with all codes.
     "VQUNet": {"network": WEIGHT_GRADIENT, "nearest_codes": FORWARD},
 }
-"""Passes of one training step for each of its images, by class of the purifier and network."""
+"""Passes of one training step for each of its images, by class of the purifier and network. One
+that is not here trains each of its networks once."""
 STOCHASTIC = ("DefenseGAN", "PuVAE", "SFLVAE")
 """Classes of purifiers of which two purifications of one image differ."""
 SEARCH = ("num_restarts", "num_steps", "learning_rate", "momentum", "initial_scale")
@@ -227,7 +228,7 @@ class _Built:
                 if key not in SEARCH and not any(word in key for word in SAME_NETWORKS)
             }
         pairs = tuple(sorted(arguments.items()))
-        return cls(type(config), name, float(config.width), tuple(shape), num_classes, pairs)
+        return cls(type(config), name, float(config.width), shape, num_classes, pairs)
 
     @property
     def label(self) -> str:
@@ -273,8 +274,13 @@ def kept_counts() -> dict[str, Networks]:
     }
 
 
+def _trained_passes(kind: type) -> Mapping[str, float]:
+    default = dict.fromkeys(getattr(kind, "network_names", ()), float(WEIGHT_GRADIENT))
+    return TRAINED_PASSES.get(kind.__name__, default)
+
+
 def _counted(purifier: Any) -> Networks:
-    passes = TRAINED_PASSES[type(purifier).__name__]
+    passes = _trained_passes(type(purifier))
     if "encoder_images" in passes:
         images = count_network(purifier.encoder.get_layer("image_part"))
         labels = count_network(purifier.encoder).minus(images)
@@ -313,14 +319,14 @@ def training_operations(
             return WEIGHT_GRADIENT * forward
         return (INPUT_GRADIENT + 2 * WEIGHT_GRADIENT) * forward
     counts = networks(config, shape, num_classes)
-    passes = TRAINED_PASSES[get_purifier(config.name).purifier_class.__name__]
+    passes = _trained_passes(get_purifier(config.name).purifier_class)
     own = sum(passes[name] * one.operations for name, one in counts.items())
     return own + INPUT_GRADIENT * source
 
 
 def calls_of_step(config: PurifierConfig) -> float:
     """How many networks a training step of a purifier runs through, forward and back."""
-    passes = TRAINED_PASSES[get_purifier(config.name).purifier_class.__name__]
+    passes = _trained_passes(get_purifier(config.name).purifier_class)
     return sum(passes.values()) / WEIGHT_GRADIENT
 
 

@@ -3,8 +3,9 @@
 XLA has a fast convolution for processors, for axes in one order: batch, height, width, channels,
 and height, width, channels in, channels out for filters. In the main part of a program it brings
 others into this order first, such as those of a gradient with respect to filters. In the body of a
-loop it does not: they take its general code, which was measured to be thirty times slower. So the
-function is traced, and each of its convolutions is replaced by one in that order.
+loop it does not: they take its general code, with which a training step in a loop took 21 times as
+long as outside (classifier A; SFL-VAE 7 times). So the function is traced, and each of its
+convolutions is replaced by one in that order.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from attacks.threat_models import ThreatModel
 from defenses.registry import get_purifier
 from experiments import deciders, reproducibility, time_limit
 from experiments.attacked_sets import UNBOUNDED, AttackedSets, Scenario, oblivious
-from experiments.config import Profile
 from experiments.deciders import DECIDERS, Defended, DefendedImages
 from experiments.outcomes import Outcome, OutcomeStore, paired, worst
+from experiments.profile import Profile
 from experiments.training import TrainedModels
 from results.exhibit import Grid
 from results.pictures import pictures_path
@@ -451,10 +451,9 @@ def _measure_worst(
 
     def measured() -> dict[str, Value]:
         def outcome(facing: Scenario) -> Outcome:
-            names = [(who.target, "target")]
+            name = (who.target, "target")
             limit = study.sets.limit(scenario)
-            (found,) = _outcomes(study, facing, who, names, first=limit).values()
-            return found
+            return cast(Outcome, _outcomes(study, facing, who, [name], first=limit)[name])
 
         found = {name: outcome(by[name]) for name in surrogates}
         plain = outcome(ignoring)

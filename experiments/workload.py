@@ -13,9 +13,10 @@ from attacks.threat_models import ThreatModel
 from defenses.registry import get_purifier
 from experiments import costs
 from experiments.attacked_sets import BATCH_SIZE, AttackedSets, Scenario
-from experiments.config import ClassifierConfig, DatasetPlan, Profile, PurifierConfig
+from experiments.config import ClassifierConfig, PurifierConfig
 from experiments.costs import FORWARD, INPUT_GRADIENT, Count, Shape
 from experiments.datasets import Dataset
+from experiments.profile import DatasetPlan, Profile
 from experiments.recipes import Recipes
 from experiments.speed import Work
 
@@ -146,7 +147,7 @@ class Workload:
             config, self.images.shape, self.images.num_classes, source=self._source(config)
         )
         passes = number * (training.epochs if epochs is None else epochs)
-        works, calls = [], 1.0
+        works, calls, copies = [], 1.0, 1
         if isinstance(config, PurifierConfig):
             kind = "purifier"
             # A step calls several networks, each as one call of a classifier's step.
@@ -154,10 +155,10 @@ class Workload:
             if config.copies is not None:
                 works = self._copies(config, number) if epochs is None else []
                 passes *= len(config.copies.attacks)
+                copies += len(config.copies.attacks)
         else:
-            kind = "bfloat16" if getattr(training, "precision", "") == "bfloat16" else "classifier"
+            kind = "bfloat16" if training.precision == "bfloat16" else "classifier"
         steps = math.ceil(passes / training.batch_size)
-        copies = 1 + (len(config.copies.attacks) if getattr(config, "copies", None) else 0)
         trained = self._count(config)
         source = getattr(config, "source", None)
         frozen = self._count(self.plan.classifier(source)) if source else Count(0, 0, 0)
@@ -261,7 +262,7 @@ class Workload:
         """Bytes of 8-bit images that lie on the device."""
         return float(number * channels * math.prod(self.images.shape))
 
-    def _classifier(self, config: ClassifierConfig) -> float:
+    def _classifier(self, config: ClassifierConfig | PurifierConfig) -> float:
         return self._count(config).operations
 
     @functools.cache  # noqa: B019  one object lives as long as a plan is looked at

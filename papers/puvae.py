@@ -497,7 +497,8 @@ def _ratio(label: str, over: str, defense: str = "") -> Derived:
 
 def _on_a_line(sheet: Sheet) -> str:
     """Says so where a search was timed over some of its steps."""
-    steps = {row.settings.get("timed_steps") for row in sheet.rows} - {None}
+    timed = (row.settings.get("timed_steps") for row in sheet.rows)
+    steps = {number for number in timed if isinstance(number, int)}
     return "".join(
         f"Defense-GAN was timed over {number // 2} and {number} steps; its seconds are on the line "
         "through the two."

@@ -238,8 +238,9 @@ class Best:
             scores = {one: round(self.score(own), 6) for one, own in kept.items() if own}
             mine = scores.pop(self.line, None)
             rival = max(scores, key=scores.__getitem__, default=None)
-            level = mine is not None and rival is not None
-            level = level and not Pair.independent(kept[rival][-1], kept[self.line][-1]).clear
+            level = False
+            if mine is not None and rival is not None:
+                level = not Pair.independent(kept[rival][-1], kept[self.line][-1]).clear
             if self.ties and level:
                 undecided += 1
                 whole -= {group}

@@ -162,6 +162,16 @@ def test_purifiers_that_draw_are_those_that_say_so():
         assert type(purifier).__name__ in costs.TRAINED_PASSES
 
 
+def test_a_purifier_that_is_not_in_the_table_trains_its_networks_once(monkeypatch):
+    monkeypatch.setattr(costs, "TRAINED_PASSES", {})
+    config = PurifierConfig(name="magnet", width=0.05, training=ONCE)
+    network = costs.networks(config, GREY)["autoencoder"].operations
+    assert network > 0
+    assert costs.calls_of_step(config) == 1
+    assert costs.training_operations(config, GREY) == 3 * network
+    assert costs.purification(config, GREY).forward == network
+
+
 _XLA = """
 import functools, sys
 sys.path.insert(0, {root!r})

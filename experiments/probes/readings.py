@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import keras
 import numpy as np
 
 from experiments.attacked_sets import Scenario
@@ -31,18 +32,19 @@ def readings(study: Study, exhibit: str, *, purifiers: Sequence[str], target: st
         return
     for name in (name for name in purifiers if name in plan.purifiers):
         recipe = {"purifier": models.purifier_recipe(name), "split": SPLIT}
-        own = {"target": models.target_recipe(target)}
         row = partial(study.row, Scenario(), defense=name)
-        wanted = {"l1": row(recipe, metric="l1", settings={"split": SPLIT})}
-        wanted["l1_standard_error"] = row(
-            recipe, metric="l1_standard_error", settings={"split": SPLIT}
-        )
-        decided = {"decider": "target", "settings": {"split": SPLIT, "target": target}}
-        wanted["target"] = row({**recipe, **own}, **decided)
+        settings: dict[str, Any] = {"split": SPLIT}
+        wanted = {
+            metric: row(recipe, metric=metric, settings=settings)
+            for metric in ("l1", "l1_standard_error")
+        }
+        settings = {**settings, "target": target}
+        own = {**recipe, "target": models.target_recipe(target)}
+        wanted["target"] = row(own, decider="target", settings=settings)
         if target in plan.retrained:
-            copy = {"retrained": models.retrained_recipe(name, target)}
-            decided["settings"] = {**decided["settings"], "retrained": True}
-            wanted["retrained"] = row({**recipe, **copy}, **decided)
+            copy = {**recipe, "retrained": models.retrained_recipe(name, target)}
+            settings = {**settings, "retrained": True}
+            wanted["retrained"] = row(copy, decider="target", settings=settings)
         study.ensure(wanted, partial(_measured, study, name, target, tuple(wanted)))
 
 
@@ -51,7 +53,10 @@ def _measured(study: Study, purifier: str, target: str, names: Sequence[str]) ->
     purified = study.models.purify(purifier, images, "validation images")
     mean, error = mean_length(purified, images, "l1")
     found: dict[str, Any] = {"l1": mean, "l1_standard_error": error}
-    asked = {"target": study.models.target, "retrained": partial(study.models.retrained, purifier)}
+    asked: dict[str, Callable[[str], keras.Model]] = {
+        "target": study.models.target,
+        "retrained": partial(study.models.retrained, purifier),
+    }
     for name, model in asked.items():
         if name in names:
             said = classifier_labels(model(target), purified, f"{name} {target}")
