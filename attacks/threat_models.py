@@ -55,6 +55,9 @@ class ThreatModel(enum.StrEnum):
     SCORE = "score"
     """No weights and no gradients: only the outputs of the defended classifier."""
 
+    BPDA = "bpda"
+    """The classifier with all weights, and of the purifier only what it returns."""
+
     @classmethod
     def _missing_(cls, value: object) -> None:
         """Refuses an unknown name with the known ones."""
@@ -73,6 +76,8 @@ _KNOWLEDGE = {
     ThreatModel.FRAMEWORK: "the purifier and a classifier behind it (from a pool, a random one)",
     ThreatModel.ADAPTIVE: "everything, end to end through the purifier (BPDA, EOT where needed)",
     ThreatModel.SCORE: "only the outputs of the defended classifier",
+    ThreatModel.BPDA: "the classifier and what the purifier returns, whose gradient is taken for "
+    "that of the identity",
 }
 
 

@@ -71,6 +71,8 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
         retrains_classifier: Whether the classifier behind it is published retrained on purified
             images.
         has_detectors: Whether it is published with detectors that refuse images.
+        guards_source: Whether the classifier that it is trained with is the one that it protects,
+            and not one of the attacker's or of nobody's.
 
     Call arguments:
         images: float32 ``(batch, height, width, channels)`` in [0, 1].
@@ -89,6 +91,7 @@ class Purifier(ImageModel, CheckedTraining, CompositeModel, abc.ABC):
     pooled: bool = False
     retrains_classifier: bool = False
     has_detectors: bool = False
+    guards_source: bool = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -56,6 +56,11 @@ class PurifierEntry:
         """Whether the method is published with detectors that refuse images."""
         return self.purifier_class.has_detectors
 
+    @property
+    def guards_source(self) -> bool:
+        """Whether it protects the classifier that it is trained with."""
+        return self.purifier_class.guards_source
+
     def for_images(
         self,
         input_shape: tuple[int, int, int],

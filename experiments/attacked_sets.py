@@ -29,8 +29,8 @@ UNBOUNDED = 1.0
 """The epsilon that rows carry where an attack has no budget: only the range [0, 1] bounds it."""
 SURROGATES = {"argmin": False, "softmin": True}
 """How an adaptive attacker treats a purifier's choice among candidates -> whether as a mixture."""
-_MEASURED = tuple(threat for threat in ThreatModel if threat != ThreatModel.SCORE)
-"""The threat models that sets are made under; attacks by scores alone do not exist yet."""
+END_TO_END = (ThreatModel.ADAPTIVE, ThreatModel.BPDA, ThreatModel.SCORE)
+"""The threat models of an attacker who is given the purifier with the classifier behind it."""
 UNMOVED, UNRELIABLE = "unmoved", "unreliable"
 """The flags of a row that was measured on a set of which some, or many, were not attacked."""
 Epsilons = list[float | None]
@@ -70,7 +70,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for noun, name, known in (
-            ("threat model", self.threat, ("none", *_MEASURED)),
+            ("threat model", self.threat, ("none", *ThreatModel)),
             ("aim", self.aimed, (None, *AIMS)),
             ("surrogate", self.surrogate, (None, *SURROGATES)),
         ):
@@ -176,7 +176,7 @@ class AttackedSets:
             return {"attacked": [*targets, *transferred], **limited}
         if scenario.threat == ThreatModel.TRANSFER:
             return {"substitute": models.substitute_recipe(scenario.targets[0])}
-        if scenario.threat == ThreatModel.ADAPTIVE and scenario.through is not None:
+        if scenario.threat in END_TO_END and scenario.through is not None:
             return {
                 "through": models.purifier_recipe(scenario.through),
                 "num_draws_attacked": scenario.num_draws,
@@ -190,7 +190,10 @@ class AttackedSets:
         attacked = scenario.through
         if attacked is None and scenario.attack != "none" and scenario.targets:
             attacked = scenario.targets[0]
-        return self.plan.attacked_through.get(attacked or "")
+        known = [self.plan.attacked_through.get(attacked or "")]
+        if scenario.attack != "none":
+            known.append(self.attack_config(scenario.attack).images)
+        return min((number for number in known if number is not None), default=None)
 
     # -- the images -----------------------------------------------------------------------------
 
@@ -248,7 +251,7 @@ class AttackedSets:
     def _on_one_model(
         self, scenario: Scenario, test: Split
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Images attacked on the target, on a substitute of it, or end to end."""
+        """Images attacked on the target, on what stands in for it, or end to end."""
         target = " and ".join(scenario.targets)
         known: dict[str, Any] = {}
         if scenario.aimed:
@@ -259,11 +262,15 @@ class AttackedSets:
             where = f"{target} through {scenario.through}, aimed at the {scenario.aimed}"
             known = {"aimed": scenario.aimed, "num_draws": scenario.num_draws}
         elif scenario.threat == ThreatModel.TRANSFER:
-            victim, where = self.models.substitute(target), f"a substitute of {target}"
-        elif scenario.threat == ThreatModel.ADAPTIVE:
+            victim, where = self.models.substitute(target), f"a surrogate of {target}"
+        elif scenario.threat in END_TO_END:
             surrogate = self._surrogate(scenario)
             victim = self.victims.end_to_end(
-                scenario.through, target, surrogate, scenario.num_draws
+                scenario.through,
+                target,
+                surrogate,
+                scenario.num_draws,
+                identity_gradient=scenario.threat == ThreatModel.BPDA,
             )
             where = f"{target} through {scenario.through or 'nothing'}"
             known = {"surrogate": dict(surrogate), "num_draws": scenario.num_draws}

@@ -24,7 +24,7 @@ from experiments.field_checks import (
     field_name,
 )
 from results.row import DATASETS
-from validation import check_choice, check_flag, check_number, check_numbers
+from validation import check_choice, check_flag, check_integer, check_number, check_numbers
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine", "linear", "steps")
@@ -153,6 +153,8 @@ class ClassifierConfig:
         width: Factor on every hidden channel count.
         depth: Blocks per stage, ``None`` for the published number.
         adversarial_epsilon: Budget of FGSM adversarial training, ``None`` for clean images alone.
+        twin: Tells classifiers apart that are the same but for their random numbers, such as a
+            target and the surrogate that an attacker trains.
     """
 
     architecture: str
@@ -160,9 +162,11 @@ class ClassifierConfig:
     width: float = 1.0
     depth: int | None = None
     adversarial_epsilon: float | None = dataclasses.field(default=None, metadata=LATER)
+    twin: int = dataclasses.field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_texts(self, "architecture")
+        check_integer(field_name(self, "twin"), self.twin, at_most=10**9)
         check_kind(self, "training", TrainingConfig)
         check_field_numbers(self, "width", above=0)
         check_limits(self, "depth")
@@ -179,15 +183,18 @@ class AttackConfig:
         hyperparameters: As the attack's constructor takes them.
         targeted: Whether it leads to a drawn wrong label instead of away from the true one.
         bounded: Whether it is given a budget; else it takes the smallest perturbation it finds.
+        images: How many test images it is run on, where it costs too much for all of them.
     """
 
     name: str
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     targeted: bool = dataclasses.field(default=False, metadata=LATER)
     bounded: bool = dataclasses.field(default=True, metadata=LATER)
+    images: int | None = dataclasses.field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_texts(self, "name")
+        check_limits(self, "images")
         check_kind(self, "hyperparameters", Mapping)
         for name in ("targeted", "bounded"):
             check_flag(field_name(self, name), getattr(self, name))

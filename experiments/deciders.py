@@ -43,7 +43,8 @@ class Defended:
         defense: What rows call the defense.
         target: The classifier that is defended.
         key: The purifier's key in the plan; ``None`` without one.
-        classifier: Who classifies: the target, or its adversarially trained version.
+        classifier: Who classifies: the target, its adversarially trained version, or the
+            classifier that the defense comes with.
     """
 
     defense: str
@@ -55,7 +56,8 @@ class Defended:
 def defended(plan: DatasetPlan, defense: str, target: str) -> Defended | None:
     """A target behind a defense, or ``None`` if the plan does not have the two.
 
-    A purifier that was trained with a classifier stands before the others alone.
+    A purifier that was trained with a classifier stands before that one alone if it guards its
+    source, before the others alone if not.
     """
     if target not in plan.classifiers:
         return None
@@ -67,9 +69,12 @@ def defended(plan: DatasetPlan, defense: str, target: str) -> Defended | None:
             return None
         return Defended(defense=defense, target=target, key=None, classifier=trained)
     for key, config in plan.purifiers.items():
-        named = defense == (config.name if config.source else key)
-        if named and config.source != target:
-            return Defended(defense=defense, target=target, key=key, classifier=target)
+        guards = get_purifier(config.name).guards_source
+        named = defense == (key if guards or config.source is None else config.name)
+        fits = config.source is None or (config.source == target) == guards
+        if named and fits:
+            behind = plan.behind.get(key, target)
+            return Defended(defense=defense, target=target, key=key, classifier=behind)
     return None
 
 
@@ -175,7 +180,7 @@ class Decider(abc.ABC):
 
 
 class Target(Decider):
-    """The classifier that is defended, or its adversarially trained version."""
+    """The classifier that is defended, or the one that the defense puts in its place."""
 
     name = decides = "target"
 
@@ -184,7 +189,9 @@ class Target(Decider):
 
     def recipe(self, models, profile, who, *, attacked):
         if who.key is not None:
-            return _behind_purifier(models, profile, who.key)
+            own = who.classifier != who.target
+            behind = {"behind": models.target_recipe(who.classifier)} if own else {}
+            return {**_behind_purifier(models, profile, who.key), **behind}
         if who.defense == ADVERSARIAL_TRAINING:
             return {"adversarially_trained": models.target_recipe(who.classifier)}
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +14,12 @@ import numpy as np
 from attacks.threat_models import ThreatModel
 from defenses.registry import get_purifier
 from experiments import deciders, reproducibility, time_limit
-from experiments.attacked_sets import UNBOUNDED, AttackedSets, Scenario, oblivious
+from experiments.attacked_sets import END_TO_END, UNBOUNDED, AttackedSets, Scenario, oblivious
 from experiments.deciders import DECIDERS, Defended, DefendedImages
 from experiments.outcomes import Outcome, OutcomeStore, paired, worst
 from experiments.profile import Profile
 from experiments.training import TrainedModels
-from results.exhibit import Grid
+from results.exhibit import WORST_OF_ALL, Grid
 from results.pictures import pictures_path
 from results.row import DISTANCES, Row
 from results.store import RowStore
@@ -248,11 +249,16 @@ def _measure_defense(study: Study, grid: Grid, behind: list[Defended]) -> None:
             if any(0 in study.budgets(grid.epsilons, attack) for attack in grid.attacks):
                 _measure_family(study, Scenario(targets=(who.target,)), [who], family)
     for group, family, aimed in _facing(study, grid, behind):
-        for scenario in _scenarios(study, grid, group, aimed):
+        scenarios = list(_scenarios(study, grid, group, aimed))
+        for scenario in scenarios:
             if grid.surrogates:
                 _measure_worst(study, scenario, group[0], grid.surrogates)
             else:
                 _measure_family(study, scenario, group, family)
+        if grid.worst:
+            for epsilon in dict.fromkeys(scenario.epsilon for scenario in scenarios):
+                same = [one for one in scenarios if one.epsilon == epsilon]
+                _measure_worst_of_all(study, same, group, family)
 
 
 def _families(study: Study, grid: Grid, who: Defended) -> list[tuple[str, ...]]:
@@ -304,8 +310,8 @@ def _scenarios(
             f"{group[0].defense!r}. There is nothing to attack through; take 'oblivious' or "
             "'adaptive'."
         )
-    through = grid.threat in (ThreatModel.FRAMEWORK, ThreatModel.ADAPTIVE)
-    knows = grid.threat == ThreatModel.ADAPTIVE
+    knows = grid.threat in END_TO_END
+    through = knows or grid.threat == ThreatModel.FRAMEWORK
     draws = study.plan.attacked_draws if knows and group[0].key else 1
     for attack in grid.attacks:
         for epsilon in study.budgets(grid.epsilons, attack):
@@ -330,7 +336,7 @@ def _measure_family(
         aimed_at = deciders.attacked_themselves(scenario.aimed)
     elif scenario.threat == ThreatModel.FRAMEWORK:
         aimed_at = deciders.deployed(study.plan, group[0])
-    elif scenario.threat == ThreatModel.ADAPTIVE:
+    elif scenario.threat in END_TO_END:
         aimed_at = ("target",)
     aimed = {"aimed": scenario.aimed} if scenario.aimed else {}
     wanted = {
@@ -348,6 +354,30 @@ def _measure_family(
         for metric in ((), *((one,) for one in DECIDERS[name].beside(study.profile)))
     }
     study.ensure(wanted, lambda: _outcomes(study, scenario, group[0], wanted), scenario)
+
+
+def _measure_worst_of_all(
+    study: Study, scenarios: list[Scenario], group: list[Defended], family: tuple[str, ...]
+) -> None:
+    """Accuracies in which an image counts only if it survives every attack of one budget."""
+    attacks = "+".join(sorted(scenario.attack for scenario in scenarios))
+    wanted: dict[tuple[str, ...], Row] = {}
+    for who, name in itertools.product(group, family):
+        recipes = {one.attack: _depends_on(study, one, who, name) for one in scenarios}
+        row = study.row(
+            scenarios[0],
+            {**recipes[scenarios[0].attack], "worst_of": recipes},
+            defense=who.defense,
+            decider=DECIDERS[name].decides,
+            settings={**_settings(study, who, name), "worst_of": attacks},
+        )
+        wanted[who.target, name] = dataclasses.replace(row, attack=WORST_OF_ALL)
+
+    def measured() -> dict[tuple[str, ...], Value]:
+        each = [_outcomes(study, scenario, group[0], wanted) for scenario in scenarios]
+        return {name: worst([cast(Outcome, one[name]) for one in each]) for name in wanted}
+
+    study.ensure(wanted, measured, dict.fromkeys(wanted, scenarios))
 
 
 def _depends_on(study: Study, scenario: Scenario, who: Defended, name: str) -> dict[str, Any]:

@@ -40,6 +40,15 @@ class Outcome:
                 f"{self.correct.dtype} {self.correct.shape}. Compare labels with the true ones."
             )
 
+    @classmethod
+    def of_draws(cls, draws: Sequence[np.ndarray]) -> Outcome:
+        """Several draws of the same images, each ``(repeats, images)``."""
+        return cls(np.concatenate(draws))
+
+    def worst_draw(self) -> Outcome:
+        """Which images are right in every draw, as one draw."""
+        return Outcome(np.logical_and.reduce(self.correct, axis=0, keepdims=True))
+
     @property
     def counts(self) -> tuple[int, int]:
         """Right decisions and all decisions."""

@@ -50,6 +50,8 @@ class DatasetPlan:
         decision: Vote and Bayesian update.
         transferred: Classifiers whose adversarial images the threat model ``mixed`` transfers.
         substitute: What an attacker who sees labels alone learns.
+        surrogates: By classifier, the one that an attacker trains apart, on the same images, and
+            transfers attacks from; the others are transferred from their ``substitute``.
         retraining_limit: From how many purified images a target is retrained, in its own training,
             ``None`` for all that the latter has.
         retraining_epochs: Epochs of targets whose retraining takes another number than their own
@@ -60,6 +62,8 @@ class DatasetPlan:
             where its gradient costs too much for all of them.
         purified: By purifier, how many test images of a set it purifies, where a search for each of
             them costs too much for all.
+        behind: By purifier, the classifier that stands behind it in place of the target, where a
+            defense comes with one of its own.
         attacked_draws: Draws of a random purifier that an adaptive attacker's gradient averages.
         soft_min_temperature: Of an adaptive attacker's mixture of a purifier's candidates.
         compared: Purifiers that open comparisons show beside the papers'.
@@ -84,11 +88,13 @@ class DatasetPlan:
     decision: DecisionConfig = dataclasses.field(default_factory=DecisionConfig)
     transferred: tuple[str, ...] = ()
     substitute: SubstituteConfig | None = None
+    surrogates: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata=LATER)
     retraining_limit: int | None = None
     retraining_epochs: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unpublished: tuple[str, ...] = ()
     attacked_through: Mapping[str, int] = dataclasses.field(default_factory=dict)
     purified: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    behind: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata=LATER)
     attacked_draws: int = 1
     soft_min_temperature: float = 0.02
     compared: tuple[str, ...] = ()
@@ -112,6 +118,8 @@ class DatasetPlan:
         check_values(self, "purified", int)
         check_values(self, "retraining_epochs", int)
         check_values(self, "drawn", int)
+        check_values(self, "surrogates", str)
+        check_values(self, "behind", str)
         for voter in (
             *check_several(self, "voters", ClassifierConfig),
             *sum(self.pools.values(), ()),
@@ -141,12 +149,22 @@ class DatasetPlan:
         for field in ("retrained", "transferred"):
             for name in check_several(self, field, str):
                 check_choice(f"each of {field}", name, self.classifiers)
+        for name, surrogate in self.surrogates.items():
+            check_choice("each of surrogates", name, self.classifiers)
+            check_choice(f"the surrogate of {name}", surrogate, self.classifiers)
+            if self.classifiers[surrogate] == self.classifiers[name]:
+                raise ValueError(
+                    f"Expected a surrogate of {name} that is another classifier, received "
+                    f"{surrogate!r} of the same configuration. Give it another 'twin'."
+                )
         for name in self.retraining_epochs:
             check_choice("each of retraining_epochs", name, self.retrained)
         purifiers = {**self.purifiers, **self.variants}
-        for field in ("pools", "purified", "compared", "drawn"):
+        for field in ("pools", "purified", "compared", "drawn", "behind"):
             for name in getattr(self, field):
                 check_choice(f"each of {field}", name, purifiers)
+        for name, classifier in self.behind.items():
+            check_choice(f"the classifier behind {name}", classifier, self.classifiers)
         for name in self.attacked_through:
             check_choice("each of attacked_through", name, {**purifiers, **self.classifiers})
         for name, purifier in purifiers.items():

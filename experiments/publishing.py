@@ -96,7 +96,8 @@ def _models(study: Study) -> Iterator[_Published]:
     for name in plan.classifiers:
         recipe = models.target_recipe(name)
         yield _Published(f"target_{name}", "targets", recipe, partial(models.target, name))
-    for name in plan.classifiers if plan.substitute else ():
+    learning = plan.classifiers if plan.substitute else ()
+    for name in (name for name in learning if name not in plan.surrogates):
         recipe = models.substitute_recipe(name)
         learnt = partial(models.substitute, name)
         yield _Published(f"substitute_of_{name}", "substitutes", recipe, learnt)

@@ -71,7 +71,12 @@ class Recipes:
         )
 
     def substitute_recipe(self, name: str) -> dict[str, Any]:
-        """The recipe of the substitute that is learnt from the answers of target ``name``."""
+        """The recipe of what attacks on target ``name`` are transferred from.
+
+        Either another classifier of the plan, or a substitute that is learnt from its answers.
+        """
+        if name in self.plan.surrogates:
+            return self.target_recipe(self.plan.surrogates[name])
         substitute, training = self._substitute()
         return self.recipe(
             substitute.classifier,

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from experiments import presets
 from experiments.profile import Profile
 from papers import catalog
-from results.exhibit import Exhibit, Pictures
+from results.exhibit import KEPT, Exhibit
 from results.figures import draw_exhibit, figure_path
 from results.files import check_writable
 from results.pictures import pictures_path
@@ -141,7 +141,7 @@ def check_shown(run: Run) -> None:
 def _is_there(run: Run, exhibit: Exhibit, dataset: str) -> bool:
     if not exhibit.implemented or not exhibit.applies_to(dataset):
         return False
-    if isinstance(exhibit.draw, Pictures):
+    if isinstance(exhibit.draw, KEPT):
         return pictures_path(run.rows.folder, exhibit.id, dataset, run.seed).is_file()
     rows = run.rows.read(dataset, run.seed) if run.rows.has_any(dataset) else []
     return bool(fill(exhibit, dataset, rows).rows)

@@ -14,7 +14,7 @@ from experiments.reproducibility import environment_record, plain
 from experiments.runs import Run, check_shown, draw, is_drawn, report, say
 from experiments.training import TrainedModels
 from papers import catalog
-from results.exhibit import Exhibit, Grid, Pictures, matches
+from results.exhibit import KEPT, Exhibit, Grid, matches
 from results.files import write_json
 from results.row import Row
 
@@ -116,7 +116,7 @@ def _draw_again(run: Run, study: Study, seen: dict[str, int]) -> None:
 
 def _shows(exhibit: Exhibit, dataset: str, rows: Sequence[Row]) -> bool:
     """Whether an exhibit draws one of some rows of a data set."""
-    drawn = not isinstance(exhibit.draw, Pictures) and exhibit.applies_to(dataset)
+    drawn = not isinstance(exhibit.draw, KEPT) and exhibit.applies_to(dataset)
     return drawn and any(matches(row, exhibit.where) for row in rows)
 
 

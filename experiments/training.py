@@ -173,7 +173,13 @@ class TrainedModels(Recipes):
 
     @functools.cache  # noqa: B019
     def substitute(self, name: str) -> keras.Model:
-        """A classifier learnt from the answers of target ``name`` to the attacker's own images."""
+        """What attacks on target ``name`` are transferred from.
+
+        The surrogate that the plan names, trained apart on the same images, or else a classifier
+        learnt from the target's answers to the attacker's own images.
+        """
+        if name in self.plan.surrogates:
+            return self.target(self.plan.surrogates[name])
         recipe = self.substitute_recipe(name)
 
         def make() -> keras.Model:

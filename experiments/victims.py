@@ -36,14 +36,16 @@ class Victims:
         target: str,
         surrogate: tuple[tuple[str, Any], ...] = (),
         num_draws: int = 1,
+        identity_gradient: bool = False,
     ) -> keras.Model:
-        """A target behind a purifier as one model, for an attacker who knows both.
+        """A target behind a purifier as one model, for an attacker who is given both.
 
         Args:
             purifier: Its key in the plan; ``None`` gives the target alone.
             target: Its name.
             surrogate: Arguments of the purifier's ``attack_surrogate``, as sorted items.
             num_draws: Draws of the purifier that each gradient averages over.
+            identity_gradient: Whether a purifier that differentiates is treated as if it did not.
 
         Returns:
             Images to logits.
@@ -55,7 +57,7 @@ class Victims:
         return DefendedClassifier(
             attacked,
             [classifier],
-            identity_gradient=not attacked.differentiable,
+            identity_gradient=identity_gradient or not attacked.differentiable,
             num_draws=num_draws,
         )
 

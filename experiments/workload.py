@@ -194,7 +194,7 @@ class Workload:
         """The models that are held at once while a set is made."""
         targets = [Model("targets", name) for name in scenario.targets]
         if scenario.threat == ThreatModel.TRANSFER:
-            return [Model("substitutes", scenario.targets[0])]
+            return [self._transferred(scenario.targets[0])]
         if scenario.through is None:
             return targets
         key = scenario.through
@@ -305,7 +305,7 @@ class Workload:
         """Operations of the gradient of one image, all draws and all voters included."""
         targets = [INPUT_GRADIENT * self.forward(Model("targets", t)) for t in scenario.targets]
         if scenario.threat == ThreatModel.TRANSFER:
-            return INPUT_GRADIENT * self.forward(Model("substitutes", scenario.targets[0]))
+            return INPUT_GRADIENT * self.forward(self._transferred(scenario.targets[0]))
         if scenario.threat == ThreatModel.MIXED:
             others = [self.forward(Model("targets", name)) for name in self.plan.transferred]
             return targets[0] / 2 + INPUT_GRADIENT * sum(others) / max(len(others), 1) / 2
@@ -323,6 +323,12 @@ class Workload:
         }.get(scenario.aimed or "", lambda: [targets[0] / INPUT_GRADIENT])()
         draws = scenario.num_draws if self.stochastic(key) else 1
         return draws * (self._purification(key).gradient + INPUT_GRADIENT * sum(aimed))
+
+    def _transferred(self, target: str) -> Model:
+        """What attacks on a target are transferred from."""
+        if target in self.plan.surrogates:
+            return Model("targets", self.plan.surrogates[target])
+        return Model("substitutes", target)
 
     def _pool(self, key: str) -> list[float]:
         return [self._classifier(config) for config in self.plan.pool(key)]

@@ -48,6 +48,14 @@ NAMES = {
     "puvae_noisy": "PuVAE, noise on its input, not in the paper",
     "class_means": "nearest of ten class means, not in the paper",
     "cap_gan": "CAP-GAN",
+    "cap_gan_temperature_1": "CAP-GAN, T = 1",
+    "cap_gan_temperature_5": "CAP-GAN, T = 5",
+    "cap_gan_alpha_05": "CAP-GAN, α = 0.5",
+    "cap_gan_alpha_09": "CAP-GAN, α = 0.9",
+    "cap_gan_pixel": "CAP-GAN, pixels alone",
+    "cap_gan_pixel_cam": "CAP-GAN, pixels and attention",
+    "cap_gan_pixel_semantic": "CAP-GAN, pixels and semantics",
+    "cap_gan_no_cycle": "CAP-GAN without cycles",
     "atgan": "ATGAN",
     "defense_vae": "Defense-VAE",
     "defense_gan": "Defense-GAN",
@@ -65,6 +73,7 @@ TARGETS = {
     "C": "C",
     "wide_resnet": "Wide-ResNet",
     **{f"puvae_{letter}": f"{letter.upper()} (PuVAE)" for letter in "abcd"},
+    "narrow_resnet": "narrow ResNet",
 }
 
 #: Colour tells defenses apart; this is the main line of each.
@@ -84,6 +93,11 @@ LOOKS = {
     "puvae": Look(PALETTE["blue"], "P", "-"),
     "puvae_noisy": Look(PALETTE["sky"], "P", (0, (5, 1, 1, 1))),
     "class_means": Look(PALETTE["grey"], "x", (0, (1, 1))),
+    "cap_gan": Look(PALETTE["blue"], "P", "-"),
+    "hgd": Look(PALETTE["vermillion"], "X", (0, (5, 1.5))),
+    "ape_gan": Look(PALETTE["orange"], "s", (0, (6, 1, 1, 1))),
+    "jpeg": Look(PALETTE["purple"], "d", (0, (2, 1))),
+    "thermometer": Look(PALETTE["sky"], "h", (0, (1, 1))),
 }
 #: Of defenses that a figure does not name; their colours are free in the figures of accuracies.
 FURTHER_LOOKS = (

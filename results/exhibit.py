@@ -47,6 +47,16 @@ ATTACK_LABELS = {
     "targeted_fgsm": "targeted FGSM",
     "targeted_bim": "targeted iFGSM",
     "targeted_carlini_wagner": "targeted Carlini–Wagner",
+    "pgd_7": "PGD, 7 steps",
+    "pgd_40": "PGD, 40 steps",
+    "carlini_wagner_confident": "Carlini–Wagner with a margin, without a budget",
+    "carlini_wagner_longest": "Carlini–Wagner in 1,000 steps, without a budget",
+    "apgd_ce": "APGD, cross-entropy",
+    "apgd_dlr": "APGD, difference of logits",
+    "square": "Square",
+    "square_5": "Square, 5 starts",
+    "spsa": "SPSA",
+    "worst_of_all": "the worst of all, image by image",
 }
 THREAT_LABELS = {
     "oblivious": "oblivious: the attacker ignores the defense, so this is not robustness",
@@ -57,11 +67,14 @@ THREAT_LABELS = {
     "and another classifier than the one that decides",
     "adaptive": "adaptive: the attacker knows and differentiates through everything",
     "score": "score: the attacker sees the outputs of the defended classifier only",
+    "bpda": "BPDA: the attacker takes the purifier's gradient for that of the identity",
 }
 
 
 #: Of a profile in which an attack through a purifier is made for each decider.
 _AIMED = "framework: the attacker differentiates through purifier and what decides behind it"
+#: What rows name in place of an attack where an image counts only if it survives several.
+WORST_OF_ALL = "worst_of_all"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -346,6 +359,15 @@ class Pictures:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Clouds:
+    """A grid of clouds of points by class, kept in a file of the same name."""
+
+
+#: Drawn from a file that a probe kept beside the rows, and not from the rows.
+KEPT = (Pictures, Clouds)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
     """Accuracies to measure: every combination that a profile has.
 
@@ -360,6 +382,8 @@ class Grid:
         compared: Whether further purifiers that a profile compares are measured too.
         surrogates: How an adaptive attacker gets past a choice inside a purifier; each is measured,
             and the worst of them image by image.
+        worst: Whether the worst over all attacks of one budget is measured too, image by image; its
+            rows carry the attack ``WORST_OF_ALL``.
         fair: Whether only a profile measures it that asks for fair comparisons.
     """
 
@@ -371,6 +395,7 @@ class Grid:
     deciders: tuple[str, ...] = ("target",)
     compared: bool = False
     surrogates: tuple[str, ...] = ()
+    worst: bool = False
     fair: bool = False
 
     def __post_init__(self) -> None:
@@ -382,6 +407,7 @@ class Grid:
                     "at least one."
                 )
         check_flag("compared of a grid", self.compared)
+        check_flag("worst of a grid", self.worst)
         check_flag("fair of a grid", self.fair)
 
 
@@ -454,7 +480,7 @@ class Exhibit:
     cell: Callable[[Any], str] | None = None
     printed: Callable[[str], Mapping[tuple[str, str], float | str]] = lambda dataset: {}
     bracketed: bool = False
-    draw: Curves | Bars | Dots | Scatter | Pictures | None = None
+    draw: Curves | Bars | Dots | Scatter | Pictures | Clouds | None = None
     notes: Sequence[Callable[[Any], str]] = ()
     caveat: str | Callable[[Sequence[Row]], str] = ""
     repeats: tuple[str, ...] = ()
@@ -476,10 +502,10 @@ class Exhibit:
         _check_parts(f"lines of {self.id}", self.lines, Line, Axis, Derived)
         _check_parts(f"columns of {self.id}", self.columns, Line, Axis, Derived)
         _check_parts(f"repeats of {self.id}", self.repeats, str)
-        if not isinstance(self.draw, Curves | Bars | Dots | Scatter | Pictures | None):
+        if not isinstance(self.draw, Curves | Bars | Dots | Scatter | Pictures | Clouds | None):
             raise ValueError(
-                f"Expected {self.id} drawn as Curves, Bars, Dots, Scatter, Pictures or None, "
-                f"received {self.draw!r}. Build one of these."
+                f"Expected {self.id} drawn as Curves, Bars, Dots, Scatter, Pictures, Clouds or "
+                f"None, received {self.draw!r}. Build one of these."
             )
 
     @property

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from results.exhibit import DATASET_LABELS, THREAT_LABELS, Exhibit, Pictures, threat_words
+from results.clouds import cloud_grid, load_clouds
+from results.exhibit import (
+    DATASET_LABELS,
+    KEPT,
+    THREAT_LABELS,
+    Clouds,
+    Exhibit,
+    Pictures,
+    threat_words,
+)
 from results.panels import KINDS, hollow_entry, panel_size
 from results.pictures import load_pictures, picture_grid, pictures_path
 from results.row import Row
@@ -16,6 +26,12 @@ from results.sheet import Point, Sheet, fill
 from results.store import RowStore
 from results.style import add_legend, new_figure, save_figure, style_context
 from validation import check_choice, check_integer
+
+#: What reads the file of a figure that is not drawn from rows, and what draws it.
+_KEPT: dict[type, tuple[Callable[..., Any], Callable[..., Figure]]] = {
+    Pictures: (load_pictures, picture_grid),
+    Clouds: (load_clouds, cloud_grid),
+}
 
 
 def draw_exhibit(
@@ -39,13 +55,14 @@ def draw_exhibit(
     check_choice("the profile of a figure", profile, [store.profile])
     if exhibit.draw is None:
         return []
-    if isinstance(exhibit.draw, Pictures):
+    if isinstance(exhibit.draw, KEPT):
         path = pictures_path(store.folder, exhibit.id, dataset, seed)
         if not path.is_file():
             return []
-        grid = load_pictures(path)
+        load, show = _KEPT[type(exhibit.draw)]
+        grid = load(path)
         words = _words(exhibit, dataset, profile, seed, [], [grid.threat_model])
-        figure = picture_grid(grid, *words)
+        figure = show(grid, *words)
     else:
         rows = store.read(dataset, seed) if store.has_any(dataset) else []
         sheet = fill(exhibit, dataset, rows)
@@ -76,8 +93,8 @@ def draw(sheet: Sheet, *, profile: str, seed: int = 0) -> Figure:
     if kind not in KINDS:
         raise ValueError(
             f"Expected an exhibit drawn as one of {[one.__name__ for one in KINDS]}, received "
-            f"{sheet.exhibit.id} with {kind.__name__}. Pictures are drawn by "
-            "results.pictures.picture_grid."
+            f"{sheet.exhibit.id} with {kind.__name__}. What a probe kept is drawn by "
+            "draw_exhibit."
         )
     if not sheet.panels:
         raise ValueError(

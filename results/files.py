@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 _LOCK_SECONDS = 60
@@ -26,6 +27,41 @@ UNREADABLE_ARRAYS = (
     zlib.error,
 )
 """What reading a damaged ``.npz`` raises: one changed bit can make it encrypted, or no archive."""
+
+
+def load_arrays(path: str | Path, kinds: Mapping[str, str], remedy: str) -> dict[str, np.ndarray]:
+    """Reads an ``.npz`` of a figure.
+
+    Args:
+        path: The file.
+        kinds: The arrays that it has to hold -> NumPy's letter for their kind.
+        remedy: How such a file is written, for messages.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, holds objects, or lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except UNREADABLE_ARRAYS as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(
+            f"{path}: expected an .npz of plain arrays, received an unreadable file ({error}). "
+            "Delete it and measure its figure again."
+        ) from error
+    for name, kind in kinds.items():
+        if name not in arrays:
+            raise ValueError(
+                f"{path}: expected the array {name!r}, received {list(arrays)}. {remedy}"
+            )
+        if arrays[name].dtype.kind != kind:
+            raise ValueError(
+                f"{path}: expected {name} of NumPy's kind {kind!r}, received "
+                f"{arrays[name].dtype}. {remedy}"
+            )
+    return arrays
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results.exhibit import PALETTE
-from results.files import UNREADABLE_ARRAYS, write_atomically
+from results.files import load_arrays, write_atomically
 from results.row import THREAT_MODELS
 from results.style import GREY, new_figure, set_layout, style_context, widen
 from validation import check_choice
@@ -166,26 +166,9 @@ def load_pictures(path: str | Path) -> PictureGrid:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, holds objects, or lacks an array.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except UNREADABLE_ARRAYS as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(
-            f"{path}: expected an .npz of plain arrays, received an unreadable file ({error}). "
-            "Delete it and measure its pictures again."
-        ) from error
-    for name, (kind, axes) in _ARRAYS.items():
-        if name not in arrays:
-            raise ValueError(
-                f"{path}: expected the array {name!r}, received {list(arrays)}. {_HOW}"
-            )
+    arrays = load_arrays(path, {name: kind for name, (kind, _) in _ARRAYS.items()}, _HOW)
+    for name, (_, axes) in _ARRAYS.items():
         array, size = arrays[name], arrays["images"].shape[:axes]
-        if array.dtype.kind != kind:
-            raise ValueError(
-                f"{path}: expected {name} of NumPy's kind {kind!r}, received {array.dtype}. {_HOW}"
-            )
         if name != "images" and array.shape != size:
             raise ValueError(
                 f"{path}: expected {name} of shape {size}, received {array.shape}. {_HOW}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from results.claims import Claim, claims_table, judge_claims
-from results.exhibit import DATASET_LABELS, Exhibit, Pictures, known_first, threat_words
+from results.exhibit import DATASET_LABELS, KEPT, Exhibit, known_first, threat_words
 from results.files import write_atomically
 from results.judges import NOT_MEASURED
 from results.markdown import sheet_table
@@ -113,7 +113,7 @@ def _flag_note(rows: Sequence[Row]) -> str:
 def _parts(sheet: Sheet, figure: str, table: str | None) -> list[str]:
     """Title, picture, words and table of an exhibit; none without a table or drawn pictures."""
     exhibit = sheet.exhibit
-    if table is None and not (figure and isinstance(exhibit.draw, Pictures)):
+    if table is None and not (figure and isinstance(exhibit.draw, KEPT)):
         return []
     label = DATASET_LABELS.get(sheet.dataset, sheet.dataset)
     title = exhibit.title if label in exhibit.title else f"{exhibit.title}, {label}"

@@ -26,7 +26,10 @@ Conventions that readers of rows rely on:
   ``mean_voter`` pools the voters: its total is voters times images.
 * ``attack_success`` is the share of images on which an attack without a budget reached its goal on
   the classifier that it attacked; ``refused`` that of images that detectors refuse;
-  ``chosen_class`` that of images of which a purifier keeps the candidate of the true class.
+  ``chosen_class`` that of images of which a purifier keeps the candidate of the true class;
+  ``worst_draw`` that of images that are read rightly in every one of several ``fresh`` draws of a
+  random defense; ``neighbours_of_class`` that of the ten nearest images that are of the same
+  class, by the setting ``space``.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ THREAT_MODELS = (
     "framework_transfer",
     "adaptive",
     "score",
+    "bpda",
 )
 SHARES = (
     "accuracy",
@@ -63,6 +67,8 @@ SHARES = (
     "attack_success",
     "refused",
     "chosen_class",
+    "neighbours_of_class",
+    "worst_draw",
 )
 """Metrics that are fractions."""
 DISTANCES = ("l1", "l2")

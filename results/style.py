@@ -47,10 +47,17 @@ _RC: dict[Any, Any] = {
     f"{group}.{name}": value for group, names in _GROUPS.items() for name, value in names.items()
 } | {"axes.axisbelow": True, "axes.grid": True}
 _COLORS = ("blue", "vermillion", "green", "orange", "sky", "purple", "black")
+#: Of classes, which are more than the palette has: Matplotlib's ten.
+_CLASS_COLORS = tuple(f"C{number}" for number in range(10))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _DASHES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)))
 #: Inches that title, threat model and footer take, and those free at the left and the right.
 _WORDS, _MARGIN = 1.3, 0.12
+
+
+def class_color(label: int) -> str:
+    """The colour of a class; those of ten classes differ."""
+    return _CLASS_COLORS[label % len(_CLASS_COLORS)]
 
 
 def cycle_look(index: int) -> Look:

@@ -322,7 +322,6 @@ def test_budgets_are_numbers_a_name_or_either_by_data_set(puvae):
             "each decider to be one of target, retrained, .* received 'jury'",
         ),
         ({"threat": "white-box"}, "Unknown threat model 'white-box'"),
-        ({"threat": "score"}, "Unknown threat model 'score'"),
         ({"surrogates": ("argmin",)}, "surrogates for the threat model 'adaptive' alone"),
         ({"threat": "framework", "defenses": ("none",)}, "nothing to attack through"),
         ({"threat": "transfer"}, "a plan of digits with a substitute"),

@@ -92,6 +92,7 @@ def test_every_threat_model_says_what_the_attacker_knows():
         "framework",
         "adaptive",
         "score",
+        "bpda",
     ]
     assert len({model.knowledge for model in ThreatModel}) == len(ThreatModel)
     assert ThreatModel("framework") is ThreatModel.FRAMEWORK

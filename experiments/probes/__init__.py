@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from experiments.measure import Study
-from experiments.probes import distances, features, pictures, readings, success, timing, voting
+from experiments.probes import (
+    distances,
+    draws,
+    features,
+    pictures,
+    readings,
+    spaces,
+    success,
+    timing,
+    voting,
+)
 from results.exhibit import Probe
 from validation import check_choice
 
@@ -24,6 +34,8 @@ PROBES: dict[str, Callable[..., None]] = {
     "projections": pictures.projections,
     "loss_weights": pictures.loss_weights,
     "trade_off": pictures.trade_off,
+    "fresh_draws": draws.fresh_draws,
+    "neighbourhoods": spaces.neighbourhoods,
     "seconds": timing.seconds,
     "accuracy_against_time": timing.accuracy_against_time,
 }
