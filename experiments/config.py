@@ -152,7 +152,10 @@ class ClassifierConfig:
         training: Sizes and schedule.
         width: Factor on every hidden channel count.
         depth: Blocks per stage, ``None`` for the published number.
-        adversarial_epsilon: Budget of FGSM adversarial training, ``None`` for clean images alone.
+        adversarial_epsilon: Budget of adversarial training, ``None`` for clean images alone.
+        adversarial_steps: 1 trains on clean images and on those of FGSM; more steps are of PGD,
+            whose images take the place of the clean ones.
+        adversarial_step_size: Length of a step of PGD.
         twin: Tells classifiers apart that are the same but for their random numbers, such as a
             target and the surrogate that an attacker trains.
     """
@@ -162,6 +165,8 @@ class ClassifierConfig:
     width: float = 1.0
     depth: int | None = None
     adversarial_epsilon: float | None = dataclasses.field(default=None, metadata=LATER)
+    adversarial_steps: int = dataclasses.field(default=1, metadata=LATER)
+    adversarial_step_size: float | None = dataclasses.field(default=None, metadata=LATER)
     twin: int = dataclasses.field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
@@ -172,6 +177,18 @@ class ClassifierConfig:
         check_limits(self, "depth")
         if self.adversarial_epsilon is not None:
             check_field_numbers(self, "adversarial_epsilon", above=0, at_most=1)
+        check_counts(self, "adversarial_steps")
+        by_pgd = self.adversarial_steps > 1
+        if by_pgd != (self.adversarial_step_size is not None) or (
+            by_pgd and self.adversarial_epsilon is None
+        ):
+            raise ValueError(
+                "Expected adversarial_steps above 1 with an adversarial_step_size and an "
+                f"adversarial_epsilon, and no step size without, received {self}. Give all three "
+                "for PGD, adversarial_epsilon alone for FGSM."
+            )
+        if self.adversarial_step_size is not None:
+            check_field_numbers(self, "adversarial_step_size", above=0, at_most=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -317,6 +317,8 @@ def training_operations(
         forward = networks(config, shape, num_classes)["network"].operations
         if config.adversarial_epsilon is None:
             return WEIGHT_GRADIENT * forward
+        if config.adversarial_steps > 1:
+            return (INPUT_GRADIENT * config.adversarial_steps + WEIGHT_GRADIENT) * forward
         return (INPUT_GRADIENT + 2 * WEIGHT_GRADIENT) * forward
     counts = networks(config, shape, num_classes)
     passes = _trained_passes(get_purifier(config.name).purifier_class)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from defenses.adversarial_training import FGSMAdversarialTraining
+from defenses.adversarial_training import FGSMAdversarialTraining, PGDAdversarialTraining
 from defenses.purifier import Purifier
 from defenses.registry import get_purifier
 from experiments import devices, fitting, reproducibility, zoo
@@ -232,12 +232,11 @@ class TrainedModels(Recipes):
                 model = self._built(config, seed)
             batches = Batches(chosen.images, chosen.labels, training, seed=seed)
             optimizer = fitting.make_optimizer(training, fitting.steps_per_epoch(batches))
-            if config.adversarial_epsilon is None:
-                trained = model
+            trained = _trainer(config, model, seed)
+            if trained is model:
                 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
                 trained.compile(optimizer, loss, metrics=["accuracy"])
             else:
-                trained = FGSMAdversarialTraining(model, config.adversarial_epsilon)
                 trained.compile(optimizer)
             fitting.fit(
                 trained,
@@ -276,3 +275,18 @@ class TrainedModels(Recipes):
         model = self.store.model(kind, recipe, make, find)
         checkpoint.unlink(missing_ok=True)
         return model
+
+
+def _trainer(config: ClassifierConfig, model: keras.Model, seed: int) -> keras.Model:
+    """What is fitted so that a classifier is trained: itself, or one that attacks it."""
+    if config.adversarial_epsilon is None:
+        return model
+    if config.adversarial_step_size is None:
+        return FGSMAdversarialTraining(model, config.adversarial_epsilon)
+    return PGDAdversarialTraining(
+        model,
+        config.adversarial_epsilon,
+        step_size=config.adversarial_step_size,
+        num_steps=config.adversarial_steps,
+        seed=seed,
+    )

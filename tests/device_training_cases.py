@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from defenses.adversarial_training import FGSMAdversarialTraining
+from defenses.adversarial_training import FGSMAdversarialTraining, PGDAdversarialTraining
 from defenses.registry import get_purifier, purifier_names
 from experiments import augmentation, fitting
 from experiments.config import TrainingConfig
@@ -24,7 +24,14 @@ from models.registry import build_classifier
 
 SHAPE, COUNT, STEPS = (28, 28, 1), 12, 3
 PURIFIERS = [n for n in purifier_names() if get_purifier(n).purifier_class.loss_names]
-CASES = ["classifier", "adversarial_training", *PURIFIERS]
+TRAINERS = {
+    "adversarial_training": lambda model: FGSMAdversarialTraining(model, 0.1),
+    # Random starts are drawn by another generator on each backend.
+    "pgd_training": lambda model: PGDAdversarialTraining(
+        model, 0.1, step_size=0.05, num_steps=3, random_start=False
+    ),
+}
+CASES = ["classifier", *TRAINERS, *PURIFIERS]
 BY_KERAS = ["magnet", "adversarial_training"]
 PLAIN = TrainingConfig(epochs=1, batch_size=COUNT // STEPS)
 RATES = {
@@ -101,10 +108,10 @@ def build(case: str) -> tuple[keras.Model, Batches, list[keras.Variable]]:
         return keras.optimizers.SGD(RATES.get(case, 0.01))
 
     labels = np.arange(COUNT) % 10
-    if case in ("classifier", "adversarial_training"):
+    if case in ("classifier", *TRAINERS):
         model = classifier()
-        if case == "adversarial_training":
-            model = FGSMAdversarialTraining(model, 0.1)
+        if case in TRAINERS:
+            model = TRAINERS[case](model)
             model.compile(optimizer(), run_eagerly=on_tensorflow())
         else:
             compile_classifier(model, optimizer())

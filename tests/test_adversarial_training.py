@@ -1,4 +1,4 @@
-"""FGSM adversarial training: its loss, its limits, and what it is good for."""
+"""Adversarial training by FGSM and by PGD: losses, limits, and what they are good for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import pytest
 import tensorflow as tf
 
 from attacks import get_attack
-from defenses.adversarial_training import FGSMAdversarialTraining, fgsm_images
+from defenses.adversarial_training import (
+    FGSMAdversarialTraining,
+    PGDAdversarialTraining,
+    fgsm_images,
+    pgd_images,
+)
 from tests.attack_helpers import accuracy, grey_images, linear_classifier, shuffled_digits
 from tests.model_helpers import GREY, images, small
 
@@ -177,3 +182,106 @@ def test_a_batch_without_labels_is_explained():
     for data in ({"clean": some_batch()[0]}, (some_batch()[0],)):
         with pytest.raises(ValueError, match=r"pair \(images, labels\)"):
             trainer.train_step(data)
+
+
+# -- PGD ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+def test_one_whole_step_of_pgd_is_fgsm(epsilon):
+    model, (clean, labels) = plain_cnn(), some_batch()
+    x, y = tf.constant(clean), tf.constant(labels)
+    step = pgd_images(model, x, y, epsilon, step_size=max(epsilon, 0.1), num_steps=1)
+    np.testing.assert_array_equal(step, fgsm_images(model, x, y, epsilon))
+
+
+def test_the_inner_images_are_those_of_pgd():
+    model, (clean, labels) = plain_cnn(), some_batch()
+    attack = get_attack("pgd", num_steps=5, step_size=0.03, random_start=False)
+    x, y = tf.constant(clean), tf.constant(labels)
+    inner = pgd_images(model, x, y, 0.1, step_size=0.03, num_steps=5)
+    np.testing.assert_allclose(inner, attack(model, clean, labels, 0.1), atol=1e-6)
+    compiled = tf.function(lambda x: pgd_images(model, x, y, 0.1, step_size=0.03, num_steps=5))
+    np.testing.assert_allclose(compiled(x), inner, atol=1e-6)
+
+
+def test_random_starts_differ_and_stay_in_ball_and_box():
+    model, (clean, labels) = plain_cnn(), some_batch()
+    x, y = tf.constant(clean), tf.constant(labels)
+    seed = keras.random.SeedGenerator(0)
+    drawn = [
+        np.asarray(pgd_images(model, x, y, 0.1, step_size=0.02, num_steps=2, seed=seed))
+        for _ in range(2)
+    ]
+    assert not np.array_equal(*drawn)
+    for found in drawn:
+        assert np.abs(found - clean).max() <= 0.1 + 1e-6
+        assert found.min() >= 0 and found.max() <= 1
+
+
+def test_pgd_training_takes_the_gradient_on_its_images_alone():
+    model, (clean, labels) = plain_cnn(), some_batch()
+    x, y = tf.constant(clean), tf.constant(labels)
+    adversarial = pgd_images(model, x, y, 0.1, step_size=0.04, num_steps=3)
+    with tf.GradientTape() as tape:
+        loss = SPARSE(from_logits=True)(labels, model(adversarial))
+    before, right = model.get_weights(), accuracy(model, adversarial.numpy(), labels)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    trainer = PGDAdversarialTraining(model, 0.1, step_size=0.04, num_steps=3, random_start=False)
+    trainer.compile(keras.optimizers.SGD(0.1))
+    log = scalars(trainer.train_step((x, y)))
+    assert log["loss"] == log["adversarial_loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert log["adversarial_accuracy"] == pytest.approx(right)
+    for old, new, gradient in zip(before, model.get_weights(), gradients, strict=True):
+        np.testing.assert_allclose(new, old - 0.1 * gradient.numpy(), atol=1e-6)
+
+
+def test_making_the_images_moves_nothing():
+    """Neither weights nor batch statistics, as the classifier is in inference mode."""
+    model = small("resnet_a", GREY)
+    clean, labels = images(GREY, 6), np.arange(6) % 3
+    before = model.get_weights()
+    pgd_images(model, tf.constant(clean), tf.constant(labels), 0.1, step_size=0.1, num_steps=2)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_pgd_at_epsilon_zero_is_plain_training():
+    model = small("resnet_a", GREY)
+    clean, labels = images(GREY, 12), np.arange(12) % 3
+    pair = [twin(model), twin(model)]
+    trainer = PGDAdversarialTraining(pair[0], 0.0, step_size=0.1, num_steps=2)
+    trainer.compile(keras.optimizers.SGD(0.05))
+    pair[1].compile(keras.optimizers.SGD(0.05), SPARSE(from_logits=True))
+    settings = {"epochs": 2, "batch_size": 6, "shuffle": False, "verbose": 0}
+    logs = [fitted.fit(clean, labels, **settings).history for fitted in (trainer, pair[1])]
+    np.testing.assert_allclose(logs[0]["loss"], logs[1]["loss"], rtol=1e-4)
+    for one, other in zip(*(m.get_weights() for m in pair), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_pgd_training_withstands_pgd(digits):
+    plain, test_images, test_labels = digits
+    images, labels = shuffled_digits()
+    trainer = PGDAdversarialTraining(twin(plain), 0.15, step_size=0.05, num_steps=5)
+    trainer.compile(keras.optimizers.Adam(3e-3))
+    trainer.fit(images[:1600], labels[:1600], epochs=8, batch_size=64, verbose=0)
+    attack, left = get_attack("pgd", num_steps=20), []
+    for model in (plain, trainer.classifier):
+        assert accuracy(model, test_images, test_labels) > 0.9
+        left.append(accuracy(model, attack(model, test_images, test_labels, 0.15), test_labels))
+    assert left[1] > left[0] + 0.2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"step_size": 0.0}, "step_size"),
+        ({"num_steps": 0}, "num_steps"),
+        ({"random_start": 1}, "random_start"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_numbers_of_pgd_out_of_range_are_explained(changes, message):
+    with pytest.raises(ValueError, match=message):
+        PGDAdversarialTraining(plain_cnn(), 0.1, **changes)
