@@ -10,8 +10,11 @@ from attacks.attack import Attack
 from attacks.job import AttackFailedError, AttackResult, UnattackedImagesWarning
 from attacks.registry import attack_names, get_attack
 from attacks.threat_models import ThreatModel, attack_random_member
+from attacks.wrappers import BPDA, EOT
 
 __all__ = [
+    "BPDA",
+    "EOT",
     "Attack",
     "AttackFailedError",
     "AttackResult",

@@ -32,6 +32,9 @@ _CHANGE_TOLERANCE = 1e-6
 _SMALLEST_EPSILON = 1e-5
 """float32 images show a smaller change badly or not at all."""
 LARGEST_EPSILON = {"linf": 1.0, "l2": 1e4}
+LATER = {"omitted_at_default": True}
+"""Marks a field younger than the first published rows: ``config`` leaves it out at its default, so
+that what was measured before it keeps its name."""
 
 
 def project(
@@ -88,6 +91,8 @@ class Attack(abc.ABC):
 
     name: ClassVar[str] = "attack"
     allows_native_epsilon: ClassVar[bool] = False
+    uses_gradient: ClassVar[bool] = True
+    """Whether it needs a gradient of the model, or its outputs alone."""
 
     norm: str = "linf"
 
@@ -258,11 +263,24 @@ class Attack(abc.ABC):
         return {e: results.get(e) or AttackResult.of_clean(job.images) for e in budgets}
 
     def config(self) -> dict[str, Any]:
-        """Returns the attack's name and hyper-parameters, as plain values suitable for hashing."""
-        return {"name": self.name, **dataclasses.asdict(self)}
+        """Returns the attack's name and hyper-parameters, as plain values suitable for hashing.
+
+        A field that is marked as ``LATER`` is left out at its default.
+        """
+        kept = {
+            field.name
+            for field in dataclasses.fields(self)
+            if "omitted_at_default" not in field.metadata
+            or getattr(self, field.name) != field.default
+        }
+        values = dataclasses.asdict(self)
+        return {"name": self.name, **{key: v for key, v in values.items() if key in kept}}
 
     def num_gradients(self) -> int:
-        """Returns the largest number of gradients spent on one image, for cost estimates."""
+        """Returns the largest number of gradients spent on one image, for cost estimates.
+
+        Two queries of an attack without a gradient count as one.
+        """
         return 1
 
     def checked(self, epsilons: Iterable[float | None]) -> tuple[float | None, ...]:
@@ -346,39 +364,59 @@ class Attack(abc.ABC):
         reseed: Callable[[int], None],
         require_change: bool,
     ) -> dict[float | None, AttackResult]:
-        """Returns the images with the masks of those that did not move, for each epsilon.
+        """Returns the images with the masks of those not attacked, for each epsilon.
 
-        Asks the model only where some image did not move.
+        Asks for the model's decisions only where some image did not move or had no gradient.
 
         Raises:
             AttackFailedError: If change is required and no image moved that should have.
         """
         results = {}
         fooled: np.ndarray | None = None
+        dead = np.zeros(len(job.images), bool)
+        from_images = False
         for epsilon, adversarial in crafted.items():
             start = self._starting_points(victim, job, epsilon)
+            if start is not job.images or not from_images:
+                dead = self._without_gradient(victim, job, start, reseed)
+            from_images = start is job.images
             unmoved = _lengths(adversarial - start, self.norm) <= self._tolerance(epsilon)
             unattacked = unmoved
-            if unmoved.any():
+            if (unmoved | dead).any():
                 if fooled is None:
                     reseed(0)
                     fooled = job.fooled_by(victim.predict(job.images, job.batch_size))
                 reseed(0)
                 found = job.fooled_by(victim.predict(adversarial, job.batch_size))
-                unmoved = unmoved & ~fooled & ~found
+                right = ~fooled & ~found
+                unmoved, dead_and_right = unmoved & right, dead & right
                 if require_change and unmoved.any() and unmoved[~fooled].all():
                     num_images = int((~fooled).sum())
                     raise AttackFailedError.nothing_changed(self.name, epsilon, num_images)
                 reseed(0)
-                unattacked = unmoved & ~self._follows_gradient(victim, job, unmoved)
-            results[epsilon] = AttackResult(adversarial, unmoved, unattacked)
+                unattacked = unmoved & ~self._follows_gradient(victim, job, unmoved, dead)
+                unattacked = unattacked | dead_and_right
+            num_queries = job.queries.get(epsilon, np.zeros(len(job.images), np.int64))
+            results[epsilon] = AttackResult(adversarial, unmoved, unattacked, num_queries)
         return results
+
+    def _without_gradient(
+        self,
+        victim: AttackedModel,
+        job: Job,
+        starts: np.ndarray,
+        reseed: Callable[[int], None],
+    ) -> np.ndarray:
+        """Returns ``(num_images,)`` booleans: where the gradient is zero or NaN at the start."""
+        return np.zeros(len(starts), bool)
 
     def _tolerance(self, epsilon: float | None) -> float:
         """Returns the distance from the start up to which an image counts as unmoved."""
         return _CHANGE_TOLERANCE
 
-    def _follows_gradient(self, victim: AttackedModel, job: Job, unmoved: np.ndarray) -> np.ndarray:
+    def _follows_gradient(
+        self, victim: AttackedModel, job: Job, unmoved: np.ndarray, dead: np.ndarray
+    ) -> np.ndarray:
         """Returns ``(num_images,)`` booleans: which unmoved images had a gradient all the same."""
         return np.zeros(len(unmoved), bool)
 

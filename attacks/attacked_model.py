@@ -18,6 +18,7 @@ from validation import check_logits
 
 # Sets of fewer images keep their size; others are filled up to a multiple of so many rows.
 _FEW, _ROWS = 10, 20
+_NOISE_IMAGES = 4
 
 
 class AttackedModel:
@@ -27,8 +28,8 @@ class AttackedModel:
     during its lifetime. It holds a weak reference: attacking a model does not keep it in memory.
 
     Attributes:
-        num_classes: Number of classes, once ``check`` has seen several images.
-        num_outputs: Number of logits, once ``check`` has seen any.
+        num_classes: Number of classes, once ``check`` has seen images.
+        is_random: Whether the model draws random numbers when it is called, once ``check`` has.
         compiled: What attacks have compiled for this model, by a key of their own.
 
     Args:
@@ -40,7 +41,7 @@ class AttackedModel:
         self._model = weakref.ref(model)
         self._predict = engine.compile(lambda images: self(images), self.variables)
         self.num_classes: int | None = None
-        self.num_outputs: int | None = None
+        self.is_random = False
         self.compiled: dict[Any, Any] = {}
 
     @property
@@ -85,14 +86,38 @@ class AttackedModel:
     def check(self, images: np.ndarray) -> int:
         """Returns the number of classes, after a check of the logits of one batch of images.
 
-        On TensorFlow it runs uncompiled: for one batch, tracing would take longer. A single image
-        does not tell scaled probabilities from logits, so that the next call looks again.
+        Images of noise are looked at too, since probabilities show by their common sum, which one
+        image alone has always. On TensorFlow it runs uncompiled: for one batch, tracing would take
+        longer.
 
         Raises:
             AttackFailedError: If the model does not return logits of float32 or float64.
         """
         if self.num_classes is not None:
             return self.num_classes
+        states = seed_generator_states(self.model)
+        before = [ops.convert_to_numpy(state) for state in states]
+        count = len(images)
+        noise = np.random.default_rng(0).random((_NOISE_IMAGES, *images.shape[1:]), np.float32)
+        if keras.backend.backend() == "jax":
+            # Of the shape of the images, as every shape is compiled.
+            logits, of_noise = self._checked(images), self._checked(np.resize(noise, images.shape))
+            joined = np.concatenate([logits, of_noise])
+        else:
+            joined = self._checked(np.concatenate([images, noise]))
+            logits = joined[:count]
+        after = [ops.convert_to_numpy(state) for state in states]
+        self.is_random = not all(map(np.array_equal, before, after))
+        try:
+            num_classes = check_logits(logits, count)
+            check_logits(joined, len(joined))
+        except ValueError as error:
+            raise AttackFailedError(str(error)) from None
+        self.num_classes = num_classes
+        return num_classes
+
+    def _checked(self, images: np.ndarray) -> np.ndarray:
+        """Returns the outputs for some images, which are float32 numbers in one tensor."""
         compiled = keras.backend.backend() == "jax"
         logits = (self._predict if compiled else self)(ops.convert_to_tensor(images))
         if not ops.is_tensor(logits):
@@ -107,14 +132,20 @@ class AttackedModel:
                 "rounded to zero or is none. Give the last layer dtype='float32', without a "
                 "rounding or an argmax behind it."
             )
-        try:
-            num_classes = check_logits(ops.convert_to_numpy(logits), len(images))
-        except ValueError as error:
-            raise AttackFailedError(str(error)) from None
-        self.num_outputs = num_classes
-        if len(images) > 1:
-            self.num_classes = num_classes
-        return num_classes
+        return ops.convert_to_numpy(logits)
+
+
+def seed_generator_states(model: keras.Model) -> list[keras.Variable]:
+    """Returns the states of the random generators attached to a model."""
+    return [v for v in model.variables if v.name == "seed_generator_state"]
+
+
+def rows_of(count: int, size: int) -> int:
+    """Returns to how many rows a batch is filled up for a program that takes any number of them.
+
+    On TensorFlow to none more: it is traced once. Elsewhere to ``size``, which is compiled.
+    """
+    return count if keras.backend.backend() == "tensorflow" else max(count, size)
 
 
 def _dtype(tensor: Any) -> str:
@@ -202,7 +233,7 @@ def repeatable_randomness(model: keras.Model, seed: int) -> Iterator[Callable[[i
         A context whose value is ``reseed(start)``, to be called before the batch that begins at
         image ``start``.
     """
-    states = [v for v in model.variables if v.name == "seed_generator_state"]
+    states = seed_generator_states(model)
     saved = [keras.ops.convert_to_numpy(state) for state in states]
 
     def reseed(start: int) -> None:

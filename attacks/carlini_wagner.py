@@ -117,7 +117,9 @@ class MinimalAttack(Attack, abc.ABC):
         job = Job(images, labels, labels if targeted else None, seed, len(images), None)
         return self._scaled(images, self._minimal(victim, job, lambda start: None), epsilon)
 
-    def _follows_gradient(self, victim: AttackedModel, job: Job, unmoved: np.ndarray) -> np.ndarray:
+    def _follows_gradient(
+        self, victim: AttackedModel, job: Job, unmoved: np.ndarray, dead: np.ndarray
+    ) -> np.ndarray:
         """Returns which images without an adversarial one had a gradient, ``(num_images,)``.
 
         Where the margin has a gradient at the start, the search ended without success, which a

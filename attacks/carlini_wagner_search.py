@@ -16,6 +16,7 @@ from keras import ops
 from attacks import engine
 from attacks.attacked_model import AttackedModel
 from attacks.job import AttackFailedError
+from attacks.losses import lead
 
 # Keeps atanh finite for pixels that are exactly 0 or 1. The authors' own code has 0.999999, which
 # leaves such pixels so flat a tanh that Adam needs a hundred steps and more to move them; early
@@ -25,7 +26,6 @@ _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 _NO_UPPER_BOUND = 1e10
 # Iterations of the compiled loop before finished images are replaced by waiting ones.
 _ITERATIONS_PER_CALL = 25
-_SMALLEST = np.finfo(np.float32).min
 
 
 class State(NamedTuple):
@@ -166,7 +166,7 @@ class Search:
 
     def _margin(self, logits: Any, labels: Any) -> Any:
         """Returns ``(batch,)`` margins by which the label's class leads; negated if targeted."""
-        margin = _margin(logits, labels)
+        margin = lead(logits, labels)
         return -margin if self.targeted else margin
 
     def _succeeds(self, margin: Any) -> Any:
@@ -255,7 +255,7 @@ def margin_gradient(victim: AttackedModel, images: np.ndarray, labels: np.ndarra
     """Returns the gradient of the margin where a search starts, ``(batch, height, width, c)``."""
 
     def slope(start: Any, labels: Any) -> Any:
-        return engine.gradient(lambda x: _margin(victim(x), labels), start)
+        return engine.gradient(lambda x: lead(victim(x), labels), start)
 
     # Not one operation after the other: TensorFlow would also run the gradients of weights, and its
     # fast one for a 1x1 convolution with strides writes past its memory on a few images.
@@ -271,15 +271,6 @@ def _filled(state: State, size: int) -> State:
     copies = State(*(np.repeat(field[:1], missing, axis=0) for field in state))
     copies = copies._replace(done=np.ones(missing, bool))
     return State(*(np.concatenate(pair) for pair in zip(state, copies, strict=True)))
-
-
-def _margin(logits: Any, labels: Any) -> Any:
-    """Returns ``(batch,)`` margins by which the label's class leads."""
-    logits = ops.cast(logits, "float32")
-    is_label = ops.one_hot(labels, logits.shape[-1], dtype="bool")
-    of_label = ops.sum(ops.where(is_label, logits, 0.0), axis=1)
-    of_other = ops.max(ops.where(is_label, _SMALLEST, logits), axis=1)
-    return of_label - of_other
 
 
 def _tenfold(const: Any) -> Any:

@@ -36,6 +36,7 @@ __all__ = [
     "basic_iterative_method",
     "fast_gradient_method",
     "has_gradient",
+    "loss_gradient",
     "momentum_iterative_method",
     "projected_gradient_descent",
     "random_corner",
@@ -54,6 +55,17 @@ def has_gradient(
     An operation without a gradient raises an error when the attack is compiled.
     """
     return True
+
+
+def loss_gradient(
+    victim: AttackedModel, images: np.ndarray, labels: np.ndarray, *, targeted: bool, momentum: bool
+) -> np.ndarray:
+    """The gradient of the cross-entropy, shaped like the images."""
+
+    def slope(images: Any, labels: Any) -> Any:
+        return engine.gradient(lambda x: _cross_entropy(victim(x), labels), images)
+
+    return np.asarray(victim.program("loss_gradient", slope)(images, labels))
 
 
 def fast_gradient_method(
@@ -156,9 +168,7 @@ def momentum_iterative_method(
 
     def attack(clean: Any, labels: Any, budget: Any, length: Any, decay: Any) -> Any:
         def loss(x: Any) -> Any:
-            entropies = keras.losses.sparse_categorical_crossentropy(
-                labels, victim(x), from_logits=True
-            )
+            entropies = _cross_entropy(victim(x), labels)
             return -entropies if targeted else entropies
 
         def step(index: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -181,6 +191,11 @@ def random_corner(seed: int, images: np.ndarray, length: float) -> np.ndarray:
     """The images moved to a random corner of the cube with that half edge, in [0, 1]."""
     signs = np.asarray(jax.random.rademacher(jax.random.key(seed), images.shape, "float32"))
     return np.clip(images + np.float32(length) * signs, np.float32(0.0), np.float32(1.0))
+
+
+def _cross_entropy(logits: Any, labels: Any) -> Any:
+    """Cross-entropies ``(batch,)``."""
+    return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
 def _compiled_step(victim: AttackedModel, norm: str, targeted: bool) -> Callable[..., Any]:
@@ -239,7 +254,7 @@ def _clipped(delta: Any, epsilon: Any, norm: str) -> Any:
 
 def _one_hot(victim: AttackedModel, labels: np.ndarray) -> np.ndarray:
     """Labels as CleverHans wants them on JAX, ``(batch, classes)``."""
-    return np.eye(victim.num_outputs or 0, dtype=np.float32)[labels]
+    return np.eye(victim.num_classes or 0, dtype=np.float32)[labels]
 
 
 def _numpy(**others: Any) -> types.SimpleNamespace:

@@ -39,7 +39,7 @@ def compile(
             ``lambda: model.variables``; asked at the first call. TensorFlow finds them by itself.
         any_batch_size: Whether the first axis of all arguments is that of a batch, whose size
             varies. TensorFlow then traces the function once for all sizes; a program of JAX has
-            fixed shapes, and the caller fills up its batches.
+            fixed shapes, and the caller fills up its batches. All arguments are arrays.
         rarely: Whether it is called so few times that tracing takes longer than running one
             operation after the other. TensorFlow then does so; JAX, which would compile each
             operation by itself, compiles the whole.
@@ -84,6 +84,7 @@ def gradient(function: Callable[[Any], Any], inputs: Any, *, has_auxiliary: bool
     if _backend() == "tensorflow":
         import tensorflow as tf
 
+        inputs = tf.convert_to_tensor(inputs)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
             results = function(inputs)
@@ -224,19 +225,23 @@ class _JaxProgram:
 
 
 class _TensorFlowProgram:
-    """A function of a graph for batches of any size."""
+    """A function of a graph for batches of any size; traced once for each size of an image."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self.program: Any = None
+        self.programs: dict[Any, Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         import tensorflow as tf
 
-        if self.program is None:
+        flat = tf.nest.flatten(arguments)
+        key = tuple((tuple(array.shape[1:]), str(array.dtype)) for array in flat)
+        if key not in self.programs:
             signature = tf.nest.map_structure(_of_any_batch_size, arguments)
-            self.program = tf.function(self._function, input_signature=signature, autograph=False)
-        return self.program(*arguments)
+            self.programs[key] = tf.function(
+                self._function, input_signature=signature, autograph=False
+            )
+        return self.programs[key](*arguments)
 
 
 def _of_any_batch_size(array: Any) -> Any:

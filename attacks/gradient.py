@@ -8,117 +8,19 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import importlib
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 
-from attacks.attack import LARGEST_EPSILON, Attack
-from attacks.attacked_model import (
-    AttackedModel,
-    batch_seed,
-    missing_gradients_explained,
-    padded_batches,
-)
-from attacks.job import MOST_GRADIENTS, AttackFailedError, Job
+from attacks.attack import LARGEST_EPSILON, LATER
+from attacks.attacked_model import AttackedModel
+from attacks.best_point import BestPointAttack, Search, ascent
+from attacks.gradient_attack import GradientAttack, cleverhans
+from attacks.job import MOST_GRADIENTS
 from validation import check_flag, check_integer, check_number
 
-_CHANGED_SHARE = 0.01
-"""An attack that moves an image by less than this share of its budget has not used it."""
 _SMALLEST_STEP = 1e-6
 _LARGEST_DECAY = 1e3
-
-
-class GradientAttack(Attack, abc.ABC):
-    """Base class of attacks through CleverHans' functions; checks each model's gradient once."""
-
-    has_momentum: ClassVar[bool] = False
-
-    def _perturb(
-        self,
-        victim: AttackedModel,
-        images: np.ndarray,
-        labels: np.ndarray,
-        epsilon: float,
-        *,
-        targeted: bool,
-        seed: int,
-    ) -> np.ndarray:
-        settings = {"norm": self.norm, "targeted": targeted}
-        with missing_gradients_explained(self.name):
-            return self._call_cleverhans(victim, images, labels, epsilon, settings, seed)
-
-    @abc.abstractmethod
-    def _call_cleverhans(
-        self,
-        victim: AttackedModel,
-        images: np.ndarray,
-        labels: np.ndarray,
-        epsilon: float,
-        settings: dict[str, Any],
-        seed: int,
-    ) -> np.ndarray:
-        """Returns CleverHans' adversarial images for one batch."""
-
-    def _start(
-        self,
-        victim: AttackedModel,
-        images: np.ndarray,
-        labels: np.ndarray,
-        epsilon: float,
-        seed: int,
-    ) -> np.ndarray:
-        """Returns the images that the search starts from, for one batch."""
-        return images
-
-    def _starting_points(
-        self, victim: AttackedModel, job: Job, epsilon: float | None
-    ) -> np.ndarray:
-        """Returns the starts, random ones drawn again from the same seeds.
-
-        A random start changes every image even where the gradient is zero, so only the distance
-        from it shows whether the attack had an effect.
-        """
-        if type(self)._start is GradientAttack._start:
-            return job.images
-        starts = np.array(job.images)
-        for start, count, rows in padded_batches(len(job.images), job.batch_size):
-            images, labels = job.images[rows], job.goal_labels[rows]
-            seed = batch_seed(job.seed, start)
-            batch = self._start(victim, images, labels, float(epsilon or 0.0), seed)
-            starts[start : start + count] = batch[:count]
-        return starts
-
-    def _tolerance(self, epsilon: float | None) -> float:
-        """Returns the distance up to which an image counts as unmoved, a share of the budget.
-
-        Of no more than a budget of 1, as the range of the pixels ends what a longer one allows.
-        """
-        return max(super()._tolerance(epsilon), _CHANGED_SHARE * min(epsilon or 0.0, 1.0))
-
-    def _prepare(self, victim: AttackedModel, job: Job) -> None:
-        """Raises if the model has no gradient; CleverHans would fail far from the cause."""
-        super()._prepare(victim, job)
-        if "has_gradient" in victim.compiled:
-            return
-        _, _, rows = next(padded_batches(len(job.images), job.batch_size))
-        with missing_gradients_explained(self.name):
-            found = cleverhans().has_gradient(
-                victim,
-                job.images[rows],
-                job.goal_labels[rows],
-                targeted=job.targeted,
-                momentum=self.has_momentum,
-            )
-        if not found:
-            raise AttackFailedError.no_gradient(self.name, "None")
-        victim.compiled["has_gradient"] = True
-
-
-def cleverhans() -> Any:
-    """Returns the module of CleverHans' functions on the present backend."""
-    return importlib.import_module(f"attacks.cleverhans_{keras.backend.backend()}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,10 +107,58 @@ class _IterativeAttack(GradientAttack):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BIM(_IterativeAttack):
+class _SteepestAscent(BestPointAttack, _IterativeAttack, abc.ABC):
+    """Shared by BIM and PGD, which are CleverHans' unless they are restarted or keep their best.
+
+    Then the same steps are taken here, in one compiled loop; random starts are other draws from the
+    same ball.
+
+    Args:
+        norm: ``"linf"`` or ``"l2"``.
+        num_steps: Number of steps.
+        step_size: Length of a step.
+        num_restarts: Number of runs, of which each image's best result is kept.
+        best_point: Whether every point met may be the result, not only the last of a run.
+    """
+
+    best_point: bool = dataclasses.field(default=False, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag(f"best_point of {self.name}", self.best_point)
+
+    def num_gradients(self) -> int:
+        """Returns the largest number of gradients per image; restarts skip broken ones."""
+        return int(self.num_steps * self.num_restarts)
+
+    def _is_restarted(self) -> bool:
+        return bool(self.best_point) or self.num_restarts > 1
+
+    def _search(self, victim: AttackedModel, targeted: bool) -> Search:
+        key = ("ascent", self.norm, int(self.num_steps), bool(self.best_point), targeted)
+        function = ascent(
+            victim,
+            norm=self.norm,
+            num_steps=int(self.num_steps),
+            keeps_steps=bool(self.best_point),
+            targeted=targeted,
+        )
+        program = victim.program(key, function, any_batch_size=True)
+
+        def search(
+            images: np.ndarray, labels: np.ndarray, starts: np.ndarray, epsilons: np.ndarray
+        ) -> Any:
+            lengths = np.array([self.step_for(float(epsilon)) for epsilon in epsilons], np.float32)
+            return program(images, labels, starts, epsilons, lengths)
+
+        return search
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BIM(_SteepestAscent):
     """The basic iterative method: FGSM in small steps, projected on the ball after each.
 
-    It returns the last point, as CleverHans does, not the best one met: an image that was
+    Unless ``best_point`` is set it returns the last point, as CleverHans does: an image that was
     misclassified on the way may be classified rightly at the end.
 
     **Reference**: Kurakin, Goodfellow and Bengio 2017; Dissertation, ch. 2.2; CleverHans v4
@@ -221,6 +171,10 @@ class BIM(_IterativeAttack):
         norm: ``"linf"`` or ``"l2"``.
         num_steps: Number of steps.
         step_size: Length of a step, capped at epsilon; ``None``: ``2.5 * epsilon / num_steps``.
+        num_restarts: Number of runs; the first starts at the images, each other at a random point
+            of the ball, with the images that still stand.
+        best_point: Whether the result is each image's best point of all steps and runs: an
+            adversarial one before others, then the one of the highest loss.
 
     Example:
         import numpy as np
@@ -234,6 +188,9 @@ class BIM(_IterativeAttack):
     """
 
     name: ClassVar[str] = "bim"
+
+    def _start_is_random(self, restart: int) -> bool:
+        return restart > 0
 
     def _call_cleverhans(
         self,
@@ -256,11 +213,11 @@ class BIM(_IterativeAttack):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PGD(_IterativeAttack):
+class PGD(_SteepestAscent):
     """Projected gradient descent: BIM from a random point of the ball.
 
     The random start leaves the flat region that a defense may have around each image. As in BIM,
-    the last point is returned, not the best one met.
+    the last point is returned unless ``best_point`` is set.
 
     **Reference**: Madry et al. 2018; Dissertation, ch. 2.2; CleverHans v4
     ``projected_gradient_descent``.
@@ -276,6 +233,10 @@ class PGD(_IterativeAttack):
         num_steps: Number of steps.
         step_size: Length of a step, capped at epsilon; ``None``: ``2.5 * epsilon / num_steps``.
         random_start: Whether to start at a random point of the ball; False makes it BIM.
+        num_restarts: Number of runs, each from another start; all but the first attack only images
+            that still stand.
+        best_point: Whether the result is each image's best point of all steps and runs: an
+            adversarial one before others, then the one of the highest loss.
 
     Example:
         import numpy as np
@@ -296,6 +257,9 @@ class PGD(_IterativeAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_flag(f"random_start of {self.name}", self.random_start)
+
+    def _start_is_random(self, restart: int) -> bool:
+        return bool(self.random_start) or restart > 0
 
     def _call_cleverhans(
         self,

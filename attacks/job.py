@@ -17,12 +17,12 @@ MOST_GRADIENTS = 100_000
 
 _CAUSES = (
     "Likely causes: the gradient of the model is zero (logits so steep that the softmax saturates, "
-    "a rounded output, a step that is not differentiable); the model ends in a softmax and should "
-    "return logits; a purifier before the classifier is not differentiable (attack it with BPDA, "
-    "or obliviously through the classifier alone); or the search is too short (raise step_size, "
-    "num_steps, max_iterations or initial_const). Saturated logits are mended by a "
-    "keras.layers.Rescaling behind them, or attacked by carlini_wagner, whose loss does not "
-    "saturate. Do not report this model as robust."
+    "a rounded output, a step that is not differentiable) or NaN; the model ends in a softmax and "
+    "should return logits; a purifier before the classifier is not differentiable (attack it with "
+    "BPDA, or obliviously through the classifier alone); or the search is too short (raise "
+    "step_size, num_steps, max_iterations or initial_const). Saturated logits are mended by a "
+    "keras.layers.Rescaling behind them, or attacked by apgd with the loss 'margin' or by "
+    "carlini_wagner, whose losses do not saturate. Do not report this model as robust."
 )
 
 
@@ -75,7 +75,8 @@ class AttackFailedError(ValueError):
         return cls(
             f"Expected {attack_name} at epsilon {epsilon} to move every image that is not yet "
             f"adversarial, received {num_unattacked} of {num_images} where it started, more than "
-            f"the {tolerated:.1%} that are tolerated. {_CAUSES}"
+            f"the {tolerated:.1%} that are tolerated; images without a gradient at the start count "
+            f"among them, though chance may have moved them. {_CAUSES}"
         )
 
     @classmethod
@@ -114,6 +115,8 @@ class Job:
         seed: Seed of all random draws.
         batch_size: Images per batch.
         progress: Called with the number of images done, or ``None``.
+        queries: By budget, how often the model was asked for each image, ``(num_images,)`` int64;
+            an attack that counts its queries fills it in.
     """
 
     images: np.ndarray
@@ -122,6 +125,7 @@ class Job:
     seed: int
     batch_size: int
     progress: Callable[[int], None] | None
+    queries: dict[float | None, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def targeted(self) -> bool:
@@ -159,18 +163,24 @@ class AttackResult:
             where the search started. For an attack that searches minimal perturbations these are
             the images for which it found none.
         unattacked: ``(num_images,)`` booleans: those of them that say nothing of robustness, since
-            there was no gradient to follow. A gradient attack moves every image that has one, so
-            there they are the unmoved ones.
+            there was no gradient to follow. Of a gradient attack these are the unmoved ones, and
+            those that are classified rightly still and had a gradient of exactly zero, or NaN,
+            where the search started, even if chance moved them later.
+        num_queries: ``(num_images,)`` int64: how often an attack by queries, such as Square, asked
+            the model for each image; zeros of an attack that does not count.
     """
 
     adversarial_images: np.ndarray
     unmoved: np.ndarray
     unattacked: np.ndarray
+    num_queries: np.ndarray
 
     @classmethod
     def of_clean(cls, images: np.ndarray) -> AttackResult:
         """Returns the result of an attack without a budget to spend: a copy of the images."""
-        return cls(images.copy(), np.zeros(len(images), bool), np.zeros(len(images), bool))
+        count = len(images)
+        nothing = np.zeros(count, bool)
+        return cls(images.copy(), nothing, nothing.copy(), np.zeros(count, np.int64))
 
     def put(self, rows: np.ndarray, result: AttackResult) -> None:
         """Takes over the first images of another result as those at ``rows``."""
@@ -211,8 +221,9 @@ def warn_of_unattacked(
     if found:
         warnings.warn(
             f"Expected {attack_name} to move every image that is not yet adversarial, received "
-            f"{', '.join(found)} unmoved, as their gradient is zero. Count them neither as robust "
-            "nor as fooled: attack.run tells which they are.",
+            f"{', '.join(found)} unmoved, or moved by chance alone, as their gradient is zero or "
+            "NaN where the search started. Count them neither as robust nor as fooled: attack.run "
+            "tells which they are.",
             UnattackedImagesWarning,
             stacklevel=stacklevel + 1,
         )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from attacks.attacked_model import AttackedModel
-from attacks.gradient import GradientAttack, cleverhans
+from attacks.gradient_attack import GradientAttack, cleverhans
 from validation import check_choice, check_number
 
 

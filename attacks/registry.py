@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from attacks.apgd import APGD
 from attacks.attack import Attack
 from attacks.carlini_wagner import CarliniWagner
 from attacks.carlini_wagner_cleverhans import CarliniWagnerCleverHans
 from attacks.gradient import BIM, FGSM, MIFGSM, PGD
 from attacks.random_step import RandFGSM
+from attacks.spsa import SPSA
+from attacks.spsa_cleverhans import SPSACleverHans
+from attacks.square import Square
 
 ATTACKS: dict[str, type[Attack]] = {
     attack.name: attack
-    for attack in (FGSM, RandFGSM, BIM, PGD, MIFGSM, CarliniWagner, CarliniWagnerCleverHans)
+    for attack in (
+        FGSM,
+        RandFGSM,
+        BIM,
+        PGD,
+        MIFGSM,
+        APGD,
+        CarliniWagner,
+        CarliniWagnerCleverHans,
+        Square,
+        SPSA,
+        SPSACleverHans,
+    )
 }
 
 

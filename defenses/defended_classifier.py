@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from attacks.wrappers import MOST_DRAWS, identity_gradient, log_mean
 from defenses.batches import predict_in_batches, reset_seed_generators
 from defenses.image_model import ImageModel
 from defenses.purifier import Purifier
@@ -20,9 +21,6 @@ __all__ = ["RULES", "DefendedClassifier"]
 
 RULES = ("single", "mean", "mean_logits")
 """How several classifiers are combined; see ``DefendedClassifier``."""
-
-MOST_DRAWS = 1_000
-"""Most purifications of an image in one call: each is a part of the graph of its own."""
 
 
 @keras.saving.register_keras_serializable(package="cleanroom")
@@ -49,7 +47,7 @@ class DefendedClassifier(ImageModel):
         rule: ``"single"``, the one classifier; ``"mean"``, the mean of the probabilities;
             ``"mean_logits"``, the mean of the logits.
         identity_gradient: Whether the gradient of the purifier is replaced by that of the identity
-            (BPDA), for one that is not differentiable. Values stay the same, up to rounding.
+            (BPDA), for one that is not differentiable. Values stay the same, bit for bit.
         num_draws: Number of purifications of each image whose probabilities are averaged; more than
             one makes the gradient an expectation over the purifier's randomness (EOT); at most
             ``MOST_DRAWS``.
@@ -124,8 +122,8 @@ class DefendedClassifier(ImageModel):
             # Each classifier stands once in the graph, not once for each draw.
             draws = [self._purify(images, training) for _ in range(self.num_draws)]
             classified = self._classify(ops.concatenate(draws, axis=0), training)
-            return _log_mean(ops.split(classified, self.num_draws, axis=0))
-        return _log_mean(
+            return log_mean(ops.split(classified, self.num_draws, axis=0))
+        return log_mean(
             [
                 self._classify(self._purify(images, training), training)
                 for _ in range(self.num_draws)
@@ -136,16 +134,14 @@ class DefendedClassifier(ImageModel):
         """One draw of the purifier."""
         if self.purifier is None:
             return images
-        purified = self.purifier(images, training=training)
-        if self.identity_gradient:
-            return images + ops.stop_gradient(purified - images)
-        return purified
+        purify = functools.partial(self.purifier, training=training)
+        return identity_gradient(purify, images) if self.identity_gradient else purify(images)
 
     def _classify(self, images: Any, training: bool) -> Any:
         """Log-probabilities by the rule."""
         logits = [classifier(images, training=training) for classifier in self.classifiers]
         if self.rule == "mean":
-            return _log_mean([ops.log_softmax(member, axis=-1) for member in logits])
+            return log_mean([ops.log_softmax(member, axis=-1) for member in logits])
         return ops.log_softmax(sum(logits) / len(logits), axis=-1)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, int]:
@@ -203,14 +199,6 @@ class DefendedClassifier(ImageModel):
                 "classifiers": [rebuild(nested) for nested in config["classifiers"]],
             }
         )
-
-
-def _log_mean(log_probabilities: list[Any]) -> Any:
-    """The logarithm of the mean of probabilities, each ``(batch, classes)``."""
-    if len(log_probabilities) == 1:
-        return log_probabilities[0]
-    total = ops.logsumexp(ops.stack(log_probabilities), axis=0)
-    return total - math.log(len(log_probabilities))
 
 
 def _check_members(

@@ -37,6 +37,7 @@ from attacks import AttackFailedError, attack_random_member, engine, get_attack
 from attacks.attacked_model import attacked_model
 from attacks.gradient import BIM, FGSM, PGD
 from attacks.substitute import SubstituteTraining
+from attacks.wrappers import BPDA, EOT
 from defenses.batches import reset_seed_generators, seed_states
 from defenses.defended_classifier import DefendedClassifier
 from defenses.purifier import Purifier
@@ -147,6 +148,35 @@ def digits_cases() -> Arrays:
     for name in ("clean", *ON_DIGITS):
         attacked = images if name == "clean" else found[f"digits/{name}"]
         found[f"digits/{name}/predictions"] = predictions(model, attacked)
+    return found
+
+
+BEST = {
+    "apgd/linf": ("apgd", {"num_steps": 12, "num_restarts": 2}, 0.1),
+    "apgd/l2": ("apgd", {"num_steps": 12, "norm": "l2", "loss": "margin"}, 1.0),
+    "apgd/ratio": ("apgd", {"num_steps": 12, "loss": "difference_of_logits"}, 0.1),
+    "pgd": ("pgd", {"num_steps": 6, "best_point": True, "num_restarts": 2}, 0.1),
+    "bim": ("bim", {"num_steps": 6, "best_point": True, "norm": "l2"}, 1.0),
+    "square": ("square", {"num_queries": 60, "num_restarts": 2}, 0.1),
+    "spsa": ("spsa", {"num_samples": 16, "num_steps": 5, "learning_rate": 0.03}, 0.1),
+}
+"""Attacks whose draws do not depend on the backend: name, settings and budget."""
+
+
+def best_cases() -> Arrays:
+    """Attacks in several runs, on the target and behind wrappers."""
+    model, images, labels = digits()
+    images, labels = images[:24], labels[:24]
+    found = {"best/images": images, "best/labels": labels}
+    for key, (name, settings, epsilon) in BEST.items():
+        attack = get_attack(name, **settings)
+        result = attack.run(model, images, labels, [epsilon], seed=5, batch_size=10)[epsilon]
+        found[f"best/{key}"] = result.adversarial_images
+        found[f"best/{key}/queries"] = result.num_queries
+        found[f"best/{key}/predictions"] = predictions(model, result.adversarial_images)
+    rounding = BPDA(lambda x: ops.round(x * 7.0) / 7.0, EOT(model, 2))
+    found["best/bpda"] = PGD(num_steps=3, random_start=False)(rounding, images, labels, 0.1)
+    found["best/bpda/logits"] = ops.convert_to_numpy(rounding(images))
     return found
 
 
@@ -278,8 +308,11 @@ def refusals_on_jax() -> Arrays:
         ("cut", through(ops.stop_gradient), "bim"),
         ("cut/search", through(ops.stop_gradient), "carlini_wagner"),
         ("nan", through(lambda images: images + ops.sqrt(images * 0.0)), "mi_fgsm"),
+        ("nan/best", through(lambda images: images + ops.sqrt(images * 0.0)), "apgd"),
+        ("cut/best", through(ops.stop_gradient), "apgd"),
         ("steep", steep, "fgsm"),
         ("cleverhans", linear_classifier(3)[0], "carlini_wagner_cleverhans"),
+        ("cleverhans/spsa", linear_classifier(3)[0], "spsa_cleverhans"),
     ):
         images, said = grey_images(20), ""
         try:
@@ -291,6 +324,23 @@ def refusals_on_jax() -> Arrays:
             said = f"ValueError: {error}"
         found[f"refused/{name}"] = np.array(said)
     return found
+
+
+def identity_on_jax() -> Arrays:
+    """A purifier without a gradient on JAX, attacked as if it were the identity."""
+    import jax
+
+    def rounded(images: Any) -> Any:
+        shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
+        return jax.pure_callback(
+            lambda x: np.round(np.asarray(x) * 3) / np.float32(3), shape, images
+        )
+
+    classifier, *_ = linear_classifier(3)
+    model, images = BPDA(rounded, classifier), grey_images(12)
+    labels = predictions(model, images)
+    attacked = PGD(num_steps=5)(model, images, labels, 0.3)
+    return {"jax/identity": predictions(model, attacked) != labels}
 
 
 def process_on_jax() -> Arrays:
@@ -310,8 +360,14 @@ def process_on_jax() -> Arrays:
 
 def results() -> Arrays:
     """Everything that both backends compute."""
-    return {**linear_cases(), **digits_cases(), **random_cases(), **traced_cases()}
+    return {
+        **linear_cases(),
+        **digits_cases(),
+        **best_cases(),
+        **random_cases(),
+        **traced_cases(),
+    }
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **results(), **refusals_on_jax(), **process_on_jax())
+    np.savez(sys.argv[1], **results(), **refusals_on_jax(), **identity_on_jax(), **process_on_jax())

@@ -23,6 +23,10 @@ QUICK = {
         "binary_search_steps": 1,
         "initial_const": 0.1,
     },
+    "apgd": {"num_steps": 10},
+    "square": {"num_queries": 60},
+    "spsa": {"num_samples": 16, "num_steps": 8, "learning_rate": 0.05},
+    "spsa_cleverhans": {"num_samples": 16, "num_steps": 8, "learning_rate": 0.05},
 }
 
 

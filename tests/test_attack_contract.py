@@ -135,6 +135,10 @@ def test_the_registry_knows_its_names():
         "rand_fgsm",
         "carlini_wagner",
         "carlini_wagner_cleverhans",
+        "apgd",
+        "square",
+        "spsa",
+        "spsa_cleverhans",
     }
     with pytest.raises(ValueError, match="Known attacks: fgsm, rand_fgsm, bim"):
         get_attack("deepfool2")

@@ -153,7 +153,8 @@ def test_nothing_is_traced_twice_and_finished_images_make_room(digits, monkeypat
     attack.minimal_perturbation(model, images[:3], labels[:3])
     attack.minimal_perturbation(model, images[:11], labels[:11], batch_size=4)
     search = attacked_model(model).compiled[(attack, False, (16, 16, 1))]
-    assert search._run.program.experimental_get_tracing_count() == 1
+    (program,) = search._run.programs.values()
+    assert program.experimental_get_tracing_count() == 1
     sizes: list[int] = []
     run = Search.run
 

@@ -16,15 +16,22 @@ from attacks import (
     attack_random_member,
     get_attack,
 )
-from attacks.attacked_model import batch_seed
+from attacks.attacked_model import attacked_model, batch_seed
 from attacks.carlini_wagner import CarliniWagner
 from attacks.cleverhans_tensorflow import random_vector
 from attacks.gradient import BIM, FGSM, PGD
-from attacks.job import tolerated_share
+from attacks.job import tolerated_share, validated_job
 from attacks.threat_models import attack_mixed
-from tests.attack_helpers import SHORT, accuracy, linear_classifier, predictions, quick
+from tests.attack_helpers import (
+    SHORT,
+    accuracy,
+    lengths,
+    linear_classifier,
+    predictions,
+    quick,
+)
 
-GRADIENT_ATTACKS = ["fgsm", "rand_fgsm", "bim", "pgd", "mi_fgsm"]
+GRADIENT_ATTACKS = ["fgsm", "rand_fgsm", "bim", "pgd", "mi_fgsm", "apgd"]
 
 
 @keras.saving.register_keras_serializable(package="test_unattacked_images")
@@ -102,11 +109,58 @@ def test_a_gradient_too_small_for_the_budget_is_none(digits):
 
 
 def test_a_margin_does_not_saturate(digits):
+    """The search for the constant makes up for a factor on the logits, which scales the margin."""
     model, images, labels = digits
     images, labels = images[:20], labels[:20]
-    attack = CarliniWagner(**SHORT)
-    result = attack.minimal_perturbation(steep(model, 50.0), images, labels)
-    assert accuracy(model, result, labels) == 0.0
+    attack, found = CarliniWagner(**{**SHORT, "binary_search_steps": 6}), []
+    for factor in (1.0, 20.0, 50.0):
+        result = attack.minimal_perturbation(steep(model, factor), images, labels)
+        assert accuracy(model, result, labels) == 0.0
+        found.append(lengths(result - images))
+    for other in found[1:]:
+        np.testing.assert_allclose(other.mean(), found[0].mean(), rtol=0.05)
+
+
+# A random model, whose draws move images that had no gradient at the start
+
+
+@keras.saving.register_keras_serializable(package="test_unattacked_images")
+class Noise(keras.layers.Layer):
+    """Adds noise at inference, as a purifier that samples does."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator(7)
+
+    def call(self, inputs):
+        shape = keras.ops.shape(inputs)
+        return inputs + keras.random.normal(shape, stddev=0.25, seed=self.seed_generator)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [PGD(), BIM(num_steps=20), get_attack("mi_fgsm"), get_attack("apgd", num_steps=20)],
+    ids=lambda attack: attack.name,
+)
+def test_an_image_that_chance_moved_counts_where_it_had_no_gradient(digits, attack):
+    """A later draw has a gradient now and then, and momentum goes on with it."""
+    model, images, labels = digits
+    inputs = keras.Input(images.shape[1:])
+    noisy = keras.Model(inputs, steep(model, 30.0)(Noise()(inputs)))
+    (result,) = attack.run(
+        noisy, images, labels, [0.1], tolerated=1.0, require_change=False
+    ).values()
+    start = attack._starting_points(attacked_model(noisy), _job(images, labels), 0.1)
+    moved = np.abs(result.adversarial_images - start).reshape(len(images), -1).max(axis=1) > 0.002
+    assert (result.unattacked & moved).sum() >= 5
+    if attack.name != "apgd":  # whose start may be the best point that was found
+        assert not (result.unmoved & ~result.unattacked).any()
+    with pytest.raises(AttackFailedError, match=r"images without a gradient at the start count"):
+        attack(noisy, images, labels, 0.1)
+
+
+def _job(images: np.ndarray, labels: np.ndarray):
+    return validated_job(images, labels, None, 0, None, None)
 
 
 # A part of the images has no gradient
@@ -267,6 +321,7 @@ def test_a_softmax_is_found_wherever_it_stands(kind):
         "activation": lambda: keras.layers.Activation("softmax")(logits),
         "scaled": lambda: 7.0 * keras.ops.softmax(logits),
     }[kind]()
-    images = dark_and_bright(3, 6)[0]
-    with pytest.raises(AttackFailedError, match=r"sum to [17]: the model ends in a softmax"):
-        FGSM()(keras.Model(inputs, outputs), images, np.zeros(6, int), 0.1)
+    for images in (dark_and_bright(3, 6)[0], dark_and_bright(0, 1)[0]):
+        labels = np.zeros(len(images), int)
+        with pytest.raises(AttackFailedError, match=r"sum to [17]: the model ends in a softmax"):
+            FGSM()(keras.Model(inputs, outputs), images, labels, 0.1)
