@@ -15,6 +15,8 @@ from defenses.losses import check_same_shape, full_precision
 __all__ = [
     "GAN_POWERS",
     "check_power",
+    "cross_entropy_discriminator_loss",
+    "cross_entropy_generator_loss",
     "cycle_loss",
     "least_squares_discriminator_loss",
     "least_squares_generator_loss",
@@ -70,19 +72,53 @@ def least_squares_generator_loss(fake_scores: Any, power: int = 2) -> Any:
     return _distance(fake_scores, 1.0, power)
 
 
+def cross_entropy_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
+    """Cross-entropy of a discriminator that takes real images for 1 and generated ones for 0.
+
+    **Reference**: Goodfellow et al., "Generative Adversarial Nets", 2014, eq. 1; Shen et al.,
+    "APE-GAN", 2017, the loss of its discriminator.
+    **Differs from the paper**: nothing; scores are logits, whose sigmoid is taken in the loss.
+
+    Args:
+        real_logits: Scores of real images, ``(batch, ...)``, any range.
+        fake_logits: Scores of as many generated images, ``(batch, ...)``.
+
+    Returns:
+        ``(batch,)``, at least 0: −log σ(real) − log(1 − σ(fake)), each averaged over an image.
+    """
+    return _cross_entropy(real_logits) + _cross_entropy(-fake_logits)
+
+
+def cross_entropy_generator_loss(fake_logits: Any) -> Any:
+    """Cross-entropy of generated images that are to be taken for real ones.
+
+    **Reference**: Goodfellow et al., "Generative Adversarial Nets", 2014, sec. 3, the form with the
+    stronger gradient; Shen et al., "APE-GAN", 2017, the adversarial part of the generator's loss.
+    **Differs from the paper**: nothing; scores are logits.
+
+    Args:
+        fake_logits: Scores of generated images, ``(batch, ...)``, any range.
+
+    Returns:
+        ``(batch,)``, at least 0: −log σ(fake), averaged over an image.
+    """
+    return _cross_entropy(fake_logits)
+
+
 def cycle_loss(images: Any, cycled_images: Any) -> Any:
     """Absolute difference of an image and its pass through both generators, averaged over pixels.
 
     An adversarial loss alone would accept any image of the target domain; the cycle requires that
     the generated image determine the original one.
 
-    **Reference**: Defense-CycleGAN, eq. 3, one of its two terms; Dissertation, eq. 4.3.3.
+    **Reference**: Defense-CycleGAN, eq. 3, one of its two terms; Dissertation, eq. 4.3.3; CAP-GAN,
+    sec. III-C.1, a term of L_cyc, or of L_identity for a pass through one generator.
     **Differs from the paper**: the equation leaves the reduction open; it is a mean over pixels and
     channels, with which the usual weight of 10 balances the adversarial losses.
 
     Args:
         images: ``(batch, height, width, channels)``.
-        cycled_images: Same shape.
+        cycled_images: What generators made of them, same shape.
 
     Returns:
         ``(batch,)``, at least 0.
@@ -107,3 +143,9 @@ def _distance(scores: Any, target: float, power: int) -> Any:
     (scores,) = full_precision(scores)
     distance = ops.abs(scores - target) if power == 1 else ops.square(scores - target)
     return ops.mean(distance, axis=tuple(range(1, len(distance.shape))))
+
+
+def _cross_entropy(logits: Any) -> Any:
+    """−log σ(logits), averaged over each image."""
+    (logits,) = full_precision(logits)
+    return ops.mean(ops.softplus(-logits), axis=tuple(range(1, len(logits.shape))))

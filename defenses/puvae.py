@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
 from keras import ops
 
+from defenses.frozen import Frozen
 from defenses.losses import MOST_NOISE, binary_cross_entropy_loss, check_weights
 from defenses.magnet import COLOUR_NOISE, GREY_NOISE
 from defenses.phases import Batch, Losses, Phase, step_objective
@@ -28,13 +28,6 @@ __all__ = ["PUBLISHED_WEIGHTS", "PuVAE"]
 
 PUBLISHED_WEIGHTS = (0.01, 0.1, 10.0)
 """Coefficients of reconstruction, divergence and cross-entropy, found by grid search."""
-
-
-@dataclass(frozen=True)
-class _Untracked:
-    """Hides a network from Keras, so that it is neither trained nor saved with its owner."""
-
-    network: keras.Model | None
 
 
 @register("puvae")
@@ -135,7 +128,7 @@ class PuVAE(Purifier):
         check_reduction(kl_reduction)
         self.encoder = encoder
         self.decoder = decoder
-        self._source = _Untracked(source_classifier)
+        self._source = Frozen(source_classifier)
         self.reconstruction_weight = float(reconstruction_weight)
         self.kl_weight = float(kl_weight)
         self.kl_reduction = kl_reduction

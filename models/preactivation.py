@@ -77,7 +77,8 @@ class PreactivationLayers:
     """The layers that ResNet, DenseNet and Wide-ResNet voters share.
 
     He-normal kernels, L2 weight decay on kernels only, batch normalisation with momentum 0.9 and
-    epsilon 1e-5 before each ReLU; only the decay and the bias differ between the families.
+    epsilon 1e-5 before each activation, a ReLU; only the decay and the bias differ between the
+    families. The victim of CAP-GAN is built of them too, with a leaky ReLU.
 
     **Reference**: Dissertation, app. B ("the rest of the parameters" of Tables B.2-B.4 at the
     defaults of the public Keras scripts it cites); He et al., "Identity Mappings in Deep Residual
@@ -89,16 +90,25 @@ class PreactivationLayers:
         weight_decay: Factor of the sum of squared kernel weights that each layer adds to the
             training loss; 0 adds none.
         use_bias: Whether convolutions have a bias.
+        negative_slope: Slope of the activation below 0; 0 is a ReLU.
 
     Raises:
         ValueError: If ``weight_decay`` is negative or not finite.
     """
 
-    def __init__(self, seeds: LayerSeeds, *, weight_decay: float, use_bias: bool) -> None:
+    def __init__(
+        self,
+        seeds: LayerSeeds,
+        *,
+        weight_decay: float,
+        use_bias: bool,
+        negative_slope: float = 0.0,
+    ) -> None:
         check_number("weight_decay", weight_decay, at_least=0, such_as=1e-4)
         self.seeds = seeds
         self.weight_decay = weight_decay
         self.use_bias = use_bias
+        self.negative_slope = negative_slope
 
     def _kernel_arguments(self) -> dict[str, Any]:
         decay = keras.regularizers.L2(self.weight_decay) if self.weight_decay else None
@@ -119,8 +129,12 @@ class PreactivationLayers:
         return layer(x)
 
     def activate(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Returns ``x`` after batch normalisation and ReLU, same shape, range [0, inf)."""
-        return layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+        """Returns ``x`` after batch normalisation and activation, same shape.
+
+        The range is [0, inf), or any with a ``negative_slope``.
+        """
+        normalised = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+        return layers.ReLU(negative_slope=self.negative_slope)(normalised)
 
     def logits(
         self, x: keras.KerasTensor, num_classes: int, *, use_bias: bool = True
