@@ -264,6 +264,7 @@ class AttackedSets:
         elif scenario.threat == ThreatModel.TRANSFER:
             victim, where = self.models.substitute(target), f"a surrogate of {target}"
         elif scenario.threat in END_TO_END:
+            self._check_queries(scenario)
             surrogate = self._surrogate(scenario)
             victim = self.victims.end_to_end(
                 scenario.through,
@@ -406,6 +407,15 @@ class AttackedSets:
         """The profile's set of budgets that an epsilon belongs to: one search serves them all."""
         holding = [budgets for budgets in self.profile.budgets.values() if epsilon in budgets]
         return max(holding, key=len, default=(epsilon,))
+
+    def _check_queries(self, scenario: Scenario) -> None:
+        """Raises a ValueError for an attacker who sees outputs alone and asks for a gradient."""
+        if scenario.threat == ThreatModel.SCORE and self.attack(scenario.attack).uses_gradient:
+            raise ValueError(
+                f"Expected an attack by queries under the threat model 'score', received "
+                f"{scenario.attack!r}, which takes gradients. Take 'square' or 'spsa', or another "
+                "threat model."
+            )
 
     def _surrogate(self, scenario: Scenario) -> tuple[tuple[str, Any], ...]:
         if scenario.surrogate is None:

@@ -54,7 +54,8 @@ class Count(NamedTuple):
     @classmethod
     def total(cls, counts: Iterable[Count]) -> Count:
         """The sum of several."""
-        return cls(*(float(sum(numbers)) for numbers in zip(*counts, strict=True)))
+        columns = zip((0.0, 0.0, 0.0), *counts, strict=True)
+        return cls(*(float(sum(numbers)) for numbers in columns))
 
     def minus(self, part: Count) -> Count:
         """What is left of it without a part."""
@@ -65,6 +66,20 @@ Networks = Mapping[str, Count]
 """The counts of the networks that a classifier or a purifier consists of."""
 
 TRAINED_PASSES: dict[str, dict[str, float]] = {
+    "APEGAN": {
+        # Once for the discriminator, and two updates of its own.
+        "generator": FORWARD + 2 * WEIGHT_GRADIENT,
+        # Clean and generated images to learn from, and to teach the generator twice.
+        "discriminator": 2 * WEIGHT_GRADIENT + 2 * INPUT_GRADIENT,
+    },
+    "CAPGAN": {
+        # Once for the discriminators; for itself of x, of x_adv and, to close a cycle, of a fake.
+        "generator_to_clean": FORWARD + 3 * WEIGHT_GRADIENT,
+        "generator_to_adversarial": FORWARD + 3 * WEIGHT_GRADIENT,
+        # A real and a generated image to learn from, and a generated one to teach the generator.
+        "discriminator_clean": 2 * WEIGHT_GRADIENT + INPUT_GRADIENT,
+        "discriminator_adversarial": 2 * WEIGHT_GRADIENT + INPUT_GRADIENT,
+    },
     "DefenseCycleGAN": {
         # Each generator sees half of the batch: once for the discriminators, twice for itself.
         "generator_a": (FORWARD + 2 * WEIGHT_GRADIENT) / 2,
@@ -80,6 +95,7 @@ TRAINED_PASSES: dict[str, dict[str, float]] = {
         "critic": 2 * WEIGHT_GRADIENT + 3 * INPUT_GRADIENT + INPUT_GRADIENT / 5,
     },
     "DefenseVAE": {"encoder": WEIGHT_GRADIENT, "decoder": WEIGHT_GRADIENT},
+    "HGD": {"denoiser": WEIGHT_GRADIENT},
     "MagNet": {"autoencoder": WEIGHT_GRADIENT},
     "PuVAE": {
         "encoder_images": WEIGHT_GRADIENT,
@@ -92,13 +108,23 @@ TRAINED_PASSES: dict[str, dict[str, float]] = {
 }
 """Passes of one training step for each of its images, by class of the purifier and network. One
 that is not here trains each of its networks once."""
+SOURCE_PASSES: dict[str, float] = {
+    "APEGAN": INPUT_GRADIENT,  # FGSM
+    # Of the attack; of x and x_adv, the teacher's; and of three versions of each, the student's.
+    "CAPGAN": INPUT_GRADIENT + 2 * FORWARD + 6 * INPUT_GRADIENT,
+    # FGSM, the answers to clean images, and those to denoised ones, which pass a gradient.
+    "HGD": INPUT_GRADIENT + FORWARD + INPUT_GRADIENT,
+}
+"""Passes of the frozen classifier that a purifier asks, in one training step for each of its
+images, by class of the purifier. One that is not here asks it once, and passes a gradient."""
 STOCHASTIC = ("DefenseGAN", "PuVAE", "SFLVAE")
 """Classes of purifiers of which two purifications of one image differ."""
 SEARCH = ("num_restarts", "num_steps", "learning_rate", "momentum", "initial_scale")
 """The arguments of Defense-GAN's search."""
 SAME_NETWORKS = (
     *("reduction", "weight", "sigmas", "source", "range", "noise", "noisy", "mode"),
-    *("mean_latent", "codes"),
+    *("mean_latent", "codes", "alpha", "temperature", "epsilon"),
+    *("quality", "levels", "generator_steps"),
 )
 """What the names of arguments hold that leave the networks as they are."""
 
@@ -311,7 +337,7 @@ def training_operations(
         config: What is trained; of a purifier with attacked copies one copy counts as an image.
         shape: ``(height, width, channels)``.
         num_classes: Number of classes.
-        source: Operations of the frozen classifier that a purifier asks, which passes a gradient.
+        source: Operations of a forward pass of the frozen classifier that a purifier asks.
     """
     if isinstance(config, ClassifierConfig):
         forward = networks(config, shape, num_classes)["network"].operations
@@ -321,9 +347,10 @@ def training_operations(
             return (INPUT_GRADIENT * config.adversarial_steps + WEIGHT_GRADIENT) * forward
         return (INPUT_GRADIENT + 2 * WEIGHT_GRADIENT) * forward
     counts = networks(config, shape, num_classes)
-    passes = _trained_passes(get_purifier(config.name).purifier_class)
+    kind = get_purifier(config.name).purifier_class
+    passes = _trained_passes(kind)
     own = sum(passes[name] * one.operations for name, one in counts.items())
-    return own + INPUT_GRADIENT * source
+    return own + SOURCE_PASSES.get(kind.__name__, INPUT_GRADIENT) * source
 
 
 def calls_of_step(config: PurifierConfig) -> float:
@@ -375,9 +402,13 @@ def purification(
     if kind.__name__ == "PuVAE":
         each = counts["encoder_labels"] + counts["decoder"]
         forward = counts["encoder_images"] + num_classes * each
+    elif kind.__name__ == "CAPGAN":
+        forward = counts["generator_to_clean"]
     elif kind.__name__ == "DefenseCycleGAN":
         alone = config.arguments.get("mode") == "ga"
         forward = counts["generator_a"] + (0 if alone else counts["generator_b"])
+    elif kind.__name__ == "APEGAN":
+        forward = counts["generator"]
     else:
         forward = sum(counts.values())
     codes = counts.get("nearest_codes", 0.0)

@@ -126,6 +126,7 @@ class Study:
         metric: str = "accuracy",
         settings: Mapping[str, Any] | None = None,
         threat: str | None = None,
+        attack: str | None = None,
     ) -> Row:
         """The row of a measurement before its number is known.
 
@@ -138,12 +139,13 @@ class Study:
             metric: What is measured.
             settings: What else tells it apart.
             threat: What the attacker of this decider knows, where it is not the scenario's.
+            attack: What rows name, where several attacks stand behind the number.
         """
         return Row(
             dataset=self.dataset,
             defense=defense,
             decider=decider,
-            attack=scenario.attack,
+            attack=attack or scenario.attack,
             norm=self.sets.norm(scenario),
             epsilon=scenario.epsilon,
             threat_model=threat or scenario.threat,
@@ -364,14 +366,14 @@ def _measure_worst_of_all(
     wanted: dict[tuple[str, ...], Row] = {}
     for who, name in itertools.product(group, family):
         recipes = {one.attack: _depends_on(study, one, who, name) for one in scenarios}
-        row = study.row(
+        wanted[who.target, name] = study.row(
             scenarios[0],
             {**recipes[scenarios[0].attack], "worst_of": recipes},
             defense=who.defense,
             decider=DECIDERS[name].decides,
             settings={**_settings(study, who, name), "worst_of": attacks},
+            attack=WORST_OF_ALL,
         )
-        wanted[who.target, name] = dataclasses.replace(row, attack=WORST_OF_ALL)
 
     def measured() -> dict[tuple[str, ...], Value]:
         each = [_outcomes(study, scenario, group[0], wanted) for scenario in scenarios]

@@ -283,8 +283,10 @@ class Planner(Study):
         done = self._epochs_done(model.kind, recipe)
         left = max(config.training.epochs - done, 0)
         works = self.work.train(model, left if done else None)
+        if not works:
+            return  # it has no weights
         # A substitute's epochs are those of its rounds.
-        epochs = 0 if model.kind == "substitutes" else left
+        epochs = left if model.kind != "substitutes" else 0
         yield self._step("train", str(model), works, epochs=epochs)
 
     def _has_model(self, kind: str, recipe: Mapping[str, Any]) -> bool:

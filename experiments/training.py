@@ -82,6 +82,8 @@ class TrainedModels(Recipes):
                 **config.arguments,
                 **source,
             )
+            if not purifier.loss_names:
+                return purifier  # there is nothing to train
             batches = Batches(
                 split.images,
                 split.labels,

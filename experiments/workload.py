@@ -132,7 +132,7 @@ class Workload:
         return plan.classifier(model.name)
 
     def train(self, model: Model, epochs: float | None = None) -> list[Work]:
-        """What training a model takes.
+        """What training a model takes; nothing for a purifier without weights.
 
         Args:
             model: Of the plan.
@@ -141,6 +141,8 @@ class Workload:
         config = self.config(model)
         if model.kind == "substitutes":
             return [self._substitute(model, config)]
+        if isinstance(config, PurifierConfig) and not self._learns(config):
+            return []
         training = config.training
         number = min(self.images.train, training.train_limit or self.images.train)
         each = costs.training_operations(
@@ -175,6 +177,10 @@ class Workload:
                 bytes=held + self._resident(number, copies),
             ),
         ]
+
+    def _learns(self, config: PurifierConfig) -> bool:
+        """Whether a purifier has anything to train."""
+        return bool(get_purifier(config.name).purifier_class.loss_names)
 
     def attack(self, sets: AttackedSets, scenario: Scenario) -> Work:
         """What making an attacked set takes, each search as long as it may be."""

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from results.files import load_arrays, write_atomically
 from results.row import THREAT_MODELS
-from results.style import class_color, new_figure, style_context
+from results.style import add_legend, class_color, new_figure, style_context
 from validation import check_choice
 
 _PANEL = (2.9, 2.9)
@@ -183,6 +183,5 @@ def cloud_grid(grid: CloudGrid, title: str, threat: str, footer: str) -> Figure:
                 if row == grid.rows[0]:
                     axes.set_title(column, fontsize=9)
             line[0].set_ylabel(row)
-        handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", markerscale=2.5, fontsize=8)
+        add_legend(figure, panels[0][-1], panels[0][0].collections)
     return figure

@@ -281,6 +281,7 @@ class Curves:
             several.
         percent: Whether values are fractions, drawn from 0 to 100.
         logarithmic: Whether the x-axis is.
+        unit: What the numbers of the x-axis are multiples of, such as 1/255.
         spread: Factor between the peaks of the lines of a panel beyond which its y-axis is
             logarithmic; None for never.
         transposed: Whether the columns of the table are the curves, and ``axis`` is of its lines.
@@ -292,6 +293,7 @@ class Curves:
     ylabel: str = "accuracy (%)"
     percent: bool = True
     logarithmic: bool = False
+    unit: float = 1.0
     spread: float | None = None
     transposed: bool = False
     marks: Callable[[str], Sequence[Mark]] = lambda dataset: ()
@@ -299,6 +301,7 @@ class Curves:
     def __post_init__(self) -> None:
         for name in ("percent", "logarithmic", "transposed"):
             check_flag(f"{name} of curves", getattr(self, name))
+        check_number("unit of curves", self.unit, above=0)
         if self.spread is not None:
             check_number("spread of curves", self.spread, above=1)
 

@@ -138,7 +138,7 @@ def _curves(axes: Axes, sheet: Sheet, panel: SheetPanel, shown: Curves) -> list[
         axes.set_xlim(places[0] - margin, places[-1] + 1.6 * margin)
     axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / shown.unit:.3g}"))
     axes.set_xlabel(shown.xlabel)
     name = f"{panel.line.label if len(sheet.panels) > 1 else ''} {shown.ylabel}".strip()
     peaks = [max(point.value for point in curve.values()) for _, _, curve in series]

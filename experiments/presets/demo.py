@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from experiments.config import (
     ClassifierConfig,
     DatasetConfig,
@@ -10,7 +12,7 @@ from experiments.config import (
     SubstituteConfig,
     TrainingConfig,
 )
-from experiments.presets import shared
+from experiments.presets import cap_gan, shared
 from experiments.profile import DatasetPlan, Profile
 
 CUTS = (
@@ -21,6 +23,8 @@ CUTS = (
     "the fourth alone, two of Figure 7's three weightings."
 )
 EPSILONS = (0.0, 0.1, 0.2, 0.3)
+CAP_GANS = ("cap_gan_temperature_1", "cap_gan_pixel")
+"""The ablations of Tables V and VI that are made."""
 
 
 def demo() -> Profile:
@@ -37,8 +41,15 @@ def demo() -> Profile:
         attacks={
             **shared.attacks(pgd_steps=10, carlini_wagner=search),
             **shared.targeted_attacks(shared.TARGETED_CARLINI_WAGNER),
+            **cap_gan.attacks(
+                search={**search, "initial_const": 10.0},
+                apgd_steps=10,
+                queries=100,
+                spsa={"num_samples": 32, "num_steps": 10},
+                scored=20,
+            ),
         },
-        budgets={"axis": EPSILONS, "voting": (0.1, 0.2)},
+        budgets={"axis": EPSILONS, "voting": (0.1, 0.2), "transfer": cap_gan.BUDGETS},
         cuts=CUTS,
     )
 
@@ -75,7 +86,7 @@ def _plan() -> DatasetPlan:
             for letter in "abc"
         ]
     )
-    return DatasetPlan(
+    plan = DatasetPlan(
         dataset=DatasetConfig(name="digits", validation_size=197, test_limit=100),
         classifiers={
             **shared.targets(dict.fromkeys("AB", target)),
@@ -102,6 +113,24 @@ def _plan() -> DatasetPlan:
         searches=(1, 4, 16),
         timed_search=(4, 50),
         timed_steps=4,
+    )
+    brief = TrainingConfig(epochs=8, batch_size=64, schedule="cosine", learning_rate=2e-3)
+    longer = dataclasses.replace(brief, epochs=12)
+    purifiers = cap_gan.purifiers(
+        ape_gan=dataclasses.replace(longer, epochs=20, learning_rate=1e-3, beta_1=0.5),
+        hgd=brief,
+        cap_gan=dataclasses.replace(longer, beta_1=0.5, beta_2=0.999),
+        ablations=dataclasses.replace(longer, beta_1=0.5, beta_2=0.999),
+        widths={"ape_gan": 0.5, "hgd": 0.125, "cap_gan": 0.125},
+        num_residual_blocks=1,
+    )
+    shown = [name for name in purifiers if name not in cap_gan.ABLATIONS or name in CAP_GANS]
+    return cap_gan.added(
+        plan,
+        classifiers=cap_gan.classifiers(brief, width=0.5, depth=1),
+        purifiers={name: purifiers[name] for name in shown},
+        through=40,
+        unpublished=(),
     )
 
 

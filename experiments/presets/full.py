@@ -13,7 +13,7 @@ from experiments.config import (
     SubstituteConfig,
     TrainingConfig,
 )
-from experiments.presets import shared
+from experiments.presets import cap_gan, shared
 from experiments.profile import DatasetPlan, Profile
 
 CUTS = (
@@ -40,6 +40,8 @@ ATTACKED_THROUGH = {
 """Fewer where a search or a pool of voters stands behind each gradient."""
 SEARCH = {"num_restarts": 2, "num_steps": 100}
 """A tenth of Defense-GAN's printed search, where it is attacked end to end."""
+SCORED = 100
+"""How many images attacks are run on that only query."""
 PURIFIED = {"defense_gan": 1_000}
 """How many images of a set pass a purifier that searches for each of them."""
 ATTACKED_DRAWS = 4
@@ -69,10 +71,18 @@ def full() -> Profile:
         plans={
             "mnist": _mnist(),
             "fashion_mnist": _plan("fashion_mnist", validation_size=6_000),
-            "cifar10": _plan("cifar10", validation_size=5_000),
+            "cifar10": _with_cap_gan(_plan("cifar10", validation_size=5_000)),
         },
-        attacks={**attacks, **shared.targeted_attacks(shared.TARGETED_CARLINI_WAGNER)},
-        budgets={"axis": shared.REDUCED_EPSILONS, "voting": (0.05, 0.10, 0.15)},
+        attacks={
+            **attacks,
+            **shared.targeted_attacks(shared.TARGETED_CARLINI_WAGNER),
+            **cap_gan.attacks(search={**search, "max_iterations": 1_000}, spsa={}, scored=SCORED),
+        },
+        budgets={
+            "axis": shared.REDUCED_EPSILONS,
+            "voting": (0.05, 0.10, 0.15),
+            "transfer": cap_gan.BUDGETS,
+        },
         cuts=CUTS,
         bears="full width",
         fair=True,
@@ -144,6 +154,26 @@ def _plan(name: str, *, validation_size: int) -> DatasetPlan:
         compared=("vqunet", "magnet"),
         drawn=shared.whole_pools(len(voters)),
         framework_confidence=shared.FRAMEWORK_CONFIDENCE,
+    )
+
+
+def _with_cap_gan(plan: DatasetPlan) -> DatasetPlan:
+    """CAP-GAN's tables, its ablations with half of the epochs."""
+    translator = _purifier(learning_rate=1e-4, beta_1=0.5, augmentation=("flip",))
+    denoiser = _purifier(
+        schedule="steps", milestones=(0.6, 0.9), decays=(0.1, 0.01), augmentation=("flip",)
+    )
+    return cap_gan.added(
+        plan,
+        classifiers=cap_gan.classifiers(_decider(colour=True)),
+        purifiers=cap_gan.purifiers(
+            ape_gan=dataclasses.replace(translator, learning_rate=2e-4, batch_size=64),
+            hgd=denoiser,
+            cap_gan=translator,
+            ablations=dataclasses.replace(translator, epochs=PURIFIER_EPOCHS // 2),
+            widths={},
+        ),
+        through=THROUGH_NETWORK,
     )
 
 

@@ -14,7 +14,7 @@ from experiments.config import (
     SubstituteConfig,
     TrainingConfig,
 )
-from experiments.presets import shared
+from experiments.presets import cap_gan, shared
 from experiments.profile import DatasetPlan, Profile
 
 GENERATOR_STEPS = 200_000
@@ -61,12 +61,17 @@ def paper() -> Profile:
         plans={
             "mnist": _mnist(),
             "fashion_mnist": _plan("fashion_mnist", TrainingConfig(epochs=20), 50, 55_000),
-            "cifar10": _plan("cifar10", colour, 100, 45_000),
+            "cifar10": _with_cap_gan(_plan("cifar10", colour, 100, 45_000)),
         },
-        attacks={**attacks, **shared.targeted_attacks(shared.TARGETED_CARLINI_WAGNER)},
+        attacks={
+            **attacks,
+            **shared.targeted_attacks(shared.TARGETED_CARLINI_WAGNER),
+            **cap_gan.attacks(search={"max_iterations": 1_000}, spsa={}, scored=1_000),
+        },
         budgets={
             "axis": shared.FULL_EPSILONS,
             "voting": (0.03, 0.06, 0.09, 0.12, 0.15),
+            "transfer": cap_gan.BUDGETS,
         },
         bears="full width",
         num_draws=3,
@@ -140,6 +145,49 @@ def _plan(name: str, target: TrainingConfig, vae_epochs: int, training_images: i
         compared=("vqunet", "magnet"),
         drawn=shared.whole_pools(len(voters)),
         framework_confidence=shared.FRAMEWORK_CONFIDENCE,
+    )
+
+
+def _with_cap_gan(plan: DatasetPlan) -> DatasetPlan:
+    """CAP-GAN's tables: the target as Madry's challenge trains it, purifiers as published."""
+    madry = TrainingConfig(
+        epochs=228,  # 80,000 steps of 128 images
+        optimizer="sgd",
+        learning_rate=0.1,
+        schedule="steps",
+        milestones=(0.5, 0.75),
+        decays=(0.1, 0.01),
+        augmentation=("flip", "shift"),
+        shift_fraction=0.0625,
+    )
+    translator = TrainingConfig(
+        epochs=200,
+        learning_rate=1e-4,
+        beta_1=0.5,
+        schedule="cosine",
+        final_learning_rate=0.0,
+        augmentation=("flip",),
+    )
+    return cap_gan.added(
+        plan,
+        classifiers=cap_gan.classifiers(madry),
+        purifiers=cap_gan.purifiers(
+            ape_gan=TrainingConfig(
+                epochs=30, batch_size=64, learning_rate=2e-4, beta_1=0.5, augmentation=("flip",)
+            ),
+            hgd=TrainingConfig(
+                epochs=30,
+                batch_size=64,
+                schedule="steps",
+                milestones=(0.6, 0.9),
+                decays=(0.1, 0.01),
+                augmentation=("flip",),
+            ),
+            cap_gan=translator,
+            ablations=translator,
+            widths={},
+        ),
+        through=None,
     )
 
 

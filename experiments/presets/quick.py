@@ -13,7 +13,7 @@ from experiments.config import (
     SubstituteConfig,
     TrainingConfig,
 )
-from experiments.presets import shared
+from experiments.presets import cap_gan, shared
 from experiments.profile import DatasetPlan, Profile
 
 CUTS = (
@@ -71,15 +71,25 @@ def quick() -> Profile:
             "fashion_mnist": _plan(
                 "fashion_mnist", grey, vae_width=0.25, voter_epochs=4, validation_size=6_000
             ),
-            "cifar10": _plan(
-                "cifar10", colour, vae_width=0.5, voter_epochs=5, validation_size=5_000
+            "cifar10": _with_cap_gan(
+                _plan("cifar10", colour, vae_width=0.5, voter_epochs=5, validation_size=5_000)
             ),
         },
         attacks={
             **shared.attacks(pgd_steps=20, carlini_wagner={**search, "max_iterations": 50}),
             **shared.targeted_attacks({**search, "max_iterations": 100}),
+            **cap_gan.attacks(
+                search={**search, "max_iterations": 100},
+                queries=500,
+                spsa={"num_samples": 128, "num_steps": 40},
+                scored=100,
+            ),
         },
-        budgets={"axis": shared.REDUCED_EPSILONS, "voting": (0.05, 0.10, 0.15)},
+        budgets={
+            "axis": shared.REDUCED_EPSILONS,
+            "voting": (0.05, 0.10, 0.15),
+            "transfer": cap_gan.BUDGETS,
+        },
         cuts=CUTS,
         bears="any size",
     )
@@ -139,6 +149,36 @@ def _plan(
         unpublished=UNPUBLISHED if colour else (*UNPUBLISHED, *HEAVY_TARGETS),
         attacked_through=ATTACKED_THROUGH,
         attacked_draws=ATTACKED_DRAWS,
+    )
+
+
+def _with_cap_gan(plan: DatasetPlan) -> DatasetPlan:
+    """CAP-GAN's tables: a narrow ResNet of two units a stage, narrow purifiers on few images."""
+    classifier = TrainingConfig(
+        epochs=10, schedule="cosine", learning_rate=2e-3, augmentation=("flip", "shift")
+    )
+    classifiers = cap_gan.classifiers(classifier, width=0.5, depth=2)
+    trained = classifiers[cap_gan.TRAINED]
+    shorter = dataclasses.replace(classifier, train_limit=20_000)
+    denoiser = TrainingConfig(
+        epochs=5, batch_size=32, schedule="cosine", train_limit=8_000, augmentation=("flip",)
+    )
+    translator = dataclasses.replace(denoiser, learning_rate=4e-4, beta_1=0.5)
+    return cap_gan.added(
+        plan,
+        classifiers={
+            **classifiers,
+            cap_gan.TRAINED: dataclasses.replace(trained, training=shorter),
+        },
+        purifiers=cap_gan.purifiers(
+            ape_gan=dataclasses.replace(translator, epochs=8),
+            hgd=denoiser,
+            cap_gan=translator,
+            ablations=translator,
+            widths={"ape_gan": 1.0, "hgd": 0.25, "cap_gan": 0.25},
+            num_residual_blocks=2,
+        ),
+        through=500,
     )
 
 

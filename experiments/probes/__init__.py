@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from experiments.measure import Study
 from experiments.probes import (
+    attention,
     distances,
     draws,
     features,
@@ -36,6 +37,7 @@ PROBES: dict[str, Callable[..., None]] = {
     "trade_off": pictures.trade_off,
     "fresh_draws": draws.fresh_draws,
     "neighbourhoods": spaces.neighbourhoods,
+    "attention_maps": attention.attention_maps,
     "seconds": timing.seconds,
     "accuracy_against_time": timing.accuracy_against_time,
 }
