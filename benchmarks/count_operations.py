@@ -87,6 +87,8 @@ def network_table(profile: str) -> str:
             epochs = config.training.epochs
             number = min(work.images.train, config.training.train_limit or work.images.train)
             works = work.train(model, epochs)
+            if not works:
+                continue
             operations = sum(part.operations for part in works)
             seconds = sum(SHARED_H200.seconds(part) for part in works)
             seconds -= SHARED_H200.program_seconds

@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 
 import run_all
 from attacks import UnattackedImagesWarning, attack_random_member, get_attack
+from attacks.losses import LOSSES
 from attacks.registry import ATTACKS
 from attacks.substitute import SubstituteTraining
 from defenses import (
@@ -42,7 +43,7 @@ from defenses import (
     majority_vote,
     purifier_names,
 )
-from defenses.adversarial_training import FGSMAdversarialTraining
+from defenses.adversarial_training import FGSMAdversarialTraining, PGDAdversarialTraining
 from defenses.decision import softmax_prior
 from defenses.magnet_detector import DivergenceDetector, ErrorDetector
 from defenses.voting import voting_analysis
@@ -430,6 +431,8 @@ def _are_images(found: Any) -> bool:
 
 def _attack(name: str, **given: Any) -> Any:
     cheap = {"num_steps": 2} if "num_steps" in _fields(name) else {}
+    cheap |= {"num_samples": 4} if "num_samples" in _fields(name) else {}
+    cheap |= {"num_queries": 8} if "num_queries" in _fields(name) else {}
     if "max_iterations" in _fields(name):
         cheap = {"max_iterations": 5, "binary_search_steps": 1, "initial_const": 10.0}
     arguments = {"model": target(), "images": sound_images(), "labels": SOUND_LABELS}
@@ -461,7 +464,8 @@ def attack_doors() -> Iterator[st.SearchStrategy[Case]]:
         progress = _wrong(("a number", 3), ("a text", "bar"), ("a list", []))
         yield door("numbers", f"{name}(progress)", progress, lambda v, c=call: c(progress=v))
         models = _wrong(*bad_model_list())
-        if native:  # whose loss is of logits and does not saturate
+        if native or not ATTACKS[name].uses_gradient:
+            # A loss of logits does not saturate, and queries need no gradient.
             models = models.filter(lambda v: v.name not in ("a steep model", "a rounded model"))
         checked = partial(_attack, name, require_change=True)
         yield door("models", f"{name}(model)", models, lambda v, c=checked: c(model=v))
@@ -495,6 +499,8 @@ def attack_doors() -> Iterator[st.SearchStrategy[Case]]:
 def _of_field(field: str, kind: str) -> st.SearchStrategy[Value]:
     if field in ("norm", "epsilon_mode"):
         return bad_names(("linf", "l2", "rescale", "clip"))
+    if field == "loss":
+        return bad_names(LOSSES)
     if "bool" in kind:
         return bad_flags()
     if "int" in kind:
@@ -1070,7 +1076,7 @@ def command_doors() -> Iterator[st.SearchStrategy[Case]]:
         "contradictions",
         st.sampled_from(
             [
-                ["--only", "001.T1"],
+                ["--only", "002.T2"],
                 ["--list", "--figures-only"],
                 ["--train", "--figures-only"],
                 ["--figures-only"],
@@ -1125,11 +1131,10 @@ def option_doors() -> Iterator[st.SearchStrategy[Case]]:
         for option, kind in _options(of_class.__init__).items():
             call = partial(lambda c, n, o, v: c(**{**n, o: v}), of_class, needed, option)
             yield door("numbers", f"{of_class.__name__}({option})", _wrong_kind(kind), call)
-    for option, kind in _options(FGSMAdversarialTraining.__init__).items():
-        call = partial(
-            lambda o, v: FGSMAdversarialTraining(target(), **{"epsilon": 0.1, o: v}), option
-        )
-        yield door("numbers", f"FGSMAdversarialTraining({option})", _wrong_kind(kind), call)
+    for trainer in (FGSMAdversarialTraining, PGDAdversarialTraining):
+        for option, kind in _options(trainer.__init__).items():
+            call = partial(lambda t, o, v: t(target(), **{"epsilon": 0.1, o: v}), trainer, option)
+            yield door("numbers", f"{trainer.__name__}({option})", _wrong_kind(kind), call)
     rates = bad_numbers(0.0).filter(
         # An optimizer keeps float32: nearer to zero is zero, which leaves a phase as it is.
         lambda v: isinstance(v.value, float) and not abs(v.value) < 1e-45

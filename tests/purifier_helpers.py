@@ -46,6 +46,8 @@ def build(name: str, shape=GREY, *, seed: int = 0, deterministic: bool = False) 
     given = {"num_restarts": 2, "num_steps": 5}
     given |= {"mean_latent": True, "noise_scale": 0.0} if deterministic else {}
     arguments |= {key: value for key, value in given.items() if key in parameters}
+    if "num_residual_blocks" in inspect.signature(entry.purifier_class.for_images).parameters:
+        arguments["num_residual_blocks"] = 1
     if "source_classifier" in parameters:
         arguments["source_classifier"] = linear_classifier(NUM_CLASSES, shape)[0]
     if entry.purifier_class is VQUNet:

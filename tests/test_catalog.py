@@ -20,6 +20,7 @@ from results.row import FIELDS
 from results.sheet import fill
 from results.store import RowStore
 from tests.made_rows import cells, of_larger_profiles
+from tests.test_committed_rows import NOT_YET
 
 ROOT = Path(__file__).parents[1]
 IDS = [one.id for one in catalog.EXHIBITS]
@@ -235,6 +236,8 @@ def _conditions(one: Exhibit) -> Iterator[Mapping[str, object]]:
 
 @pytest.mark.parametrize("one", SHOWN, ids=_ids(SHOWN))
 def test_conditions_are_of_fields_and_settings_that_rows_have(one, rows):
+    if one.id.startswith(NOT_YET):
+        pytest.skip("no row of it is committed yet")
     rows = [*rows, *of_larger_profiles()]
     known = FIELDS | {name for row in rows for name in row.settings}
     for where in _conditions(one):

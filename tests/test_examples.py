@@ -13,16 +13,21 @@ import pytest
 import tensorflow as tf
 
 WITH_EXAMPLES = {
-    "attacks": ["BIM", "CarliniWagner", "CarliniWagnerCleverHans", "FGSM", "MIFGSM", "PGD"]
-    + ["RandFGSM", "SubstituteTraining"],
-    "defenses": ["ConditionalTables", "DefendedClassifier", "DefenseCycleGAN", "DefenseGAN"]
-    + ["DefenseVAE", "DivergenceDetector", "ErrorDetector", "FGSMAdversarialTraining", "MagNet"]
-    + ["PuVAE", "SFLVAE", "VQUNet"],
-    "models": ["Sampling", "VectorQuantizer", "build_classifier", "classifier_a", "classifier_b"]
+    "attacks": ["APGD", "BIM", "BPDA", "CarliniWagner", "CarliniWagnerCleverHans", "EOT", "FGSM"]
+    + ["MIFGSM", "PGD", "RandFGSM", "SPSA", "SPSACleverHans", "Square", "SubstituteTraining"],
+    "defenses": ["APEGAN", "CAPGAN", "ConditionalTables", "DefendedClassifier", "DefenseCycleGAN"]
+    + ["DefenseGAN", "DefenseVAE", "DivergenceDetector", "ErrorDetector"]
+    + ["FGSMAdversarialTraining", "HGD", "JPEG", "MagNet", "PGDAdversarialTraining", "PuVAE"]
+    + ["SFLVAE", "Thermometer", "VQUNet"],
+    "models": ["Sampling", "ThermometerCode", "VectorQuantizer", "ape_gan_discriminator"]
+    + ["ape_gan_generator", "build_classifier", "cam_discriminator", "cam_gan_networks"]
+    + ["cam_generator", "classifier_a", "classifier_b"]
     + ["classifier_c", "cyclegan_networks", "defense_vae_decoder", "defense_vae_encoder"]
-    + ["densenet", "magnet_autoencoder", "patch_discriminator", "puvae_classifier"]
-    + ["puvae_decoder", "puvae_encoder", "resnet", "sfl_vae_decoder", "sfl_vae_encoder", "unet"]
-    + ["vqunet", "wasserstein_critic", "wasserstein_generator", "wide_resnet"],
+    + ["densenet", "dunet", "magnet_autoencoder", "narrow_resnet", "patch_discriminator"]
+    + ["puvae_classifier"]
+    + ["puvae_decoder", "puvae_encoder", "resnet", "sfl_vae_decoder", "sfl_vae_encoder"]
+    + ["thermometer_classifier", "unet", "vqunet", "wasserstein_critic", "wasserstein_generator"]
+    + ["wide_resnet"],
 }
 
 

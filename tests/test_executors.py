@@ -71,7 +71,7 @@ def code(text: str):
 
 
 def test_every_figure_of_every_data_set_is_a_job():
-    jobs = jobs_of(smallest_run(Path("nowhere"), ("003.F3.6", "003.T4", "001")))
+    jobs = jobs_of(smallest_run(Path("nowhere"), ("003.F3.6", "003.T4", "002")))
     assert jobs == [Job("digits", "003.F3.6"), Job("digits", "003.T4.1")]
 
 

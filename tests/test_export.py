@@ -29,7 +29,11 @@ for name in sys.stdin.read().split():
     purifier.export(f"{sys.argv[1]}/{name}", format="tf_saved_model", verbose=False)
 """
 #: Ablations are of the same classes, but for VQUNet's, which has other networks.
-NAMES = [n for n in purifier_names() if n == "non_vqunet" or not get_purifier(n).arguments]
+NAMES = [
+    n
+    for n in purifier_names()
+    if n == "non_vqunet" or not (get_purifier(n).arguments or n == "jpeg")
+]
 every_purifier = pytest.mark.parametrize("name", NAMES)
 
 
@@ -88,6 +92,13 @@ def test_a_saved_model_purifies_as_what_it_was_exported_from(name, exported):
         expected = purifier.purify(images)
         assert np.ptp(expected, axis=0).max() > 10 * TOLERANCE  # or any image would pass
         np.testing.assert_allclose(purified, expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("format", ["tf_saved_model", "onnx"])
+def test_what_python_computes_is_not_exported(format, tmp_path):
+    with pytest.raises(ValueError, match=r"runs without Python for export, received .*JPEG"):
+        build("jpeg").export(tmp_path / "jpeg", format=format)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["magnet", "sfl_vae"])

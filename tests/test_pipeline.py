@@ -202,7 +202,10 @@ def _outcome(folder: Path, row: Row) -> np.ndarray:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "001.T1"], "'001.T1' (001.T1, black-box results: not implemented yet)"),
+        (
+            ["--only", "002.T2"],
+            "'002.T2' (002.T2, point-wise measures, MNIST: not implemented yet)",
+        ),
         (["--profile", "quick", "--dataset", "mnist", "--only", "003.F3.6"], "--dataset fashion"),
         (["--figures-only"], "there are rows of no profile"),
         (["--data-dir", "/nowhere"], "/nowhere, which is no folder"),

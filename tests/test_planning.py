@@ -20,12 +20,14 @@ from experiments.attacked_sets import Scenario, oblivious
 from experiments.config import (
     AttackConfig,
     ClassifierConfig,
+    DatasetConfig,
     PurifierConfig,
     SubstituteConfig,
     TrainingConfig,
 )
 from experiments.image_files import is_prepared
 from experiments.presets import shared
+from experiments.profile import DatasetPlan
 from experiments.speed import SHARED_H200, Speed, Work, measured, of_rate
 from experiments.workload import Images, Model, Workload
 from models.vector_quantizer import VectorQuantizer
@@ -136,6 +138,8 @@ def test_passes_of_training_and_attack():
     assert costs.training_operations(config, GREY) == 3 * forward
     adversarial = dataclasses.replace(config, adversarial_epsilon=0.1)
     assert costs.training_operations(adversarial, GREY) == 8 * forward
+    several = dataclasses.replace(adversarial, adversarial_steps=7, adversarial_step_size=0.02)
+    assert costs.training_operations(several, GREY) == (7 * 2 + 3) * forward
     search = AttackConfig(
         name="carlini_wagner", hyperparameters={"binary_search_steps": 3, "max_iterations": 7}
     )
@@ -152,6 +156,38 @@ def test_passes_of_training_and_attack():
     assert costs.purification(puvae, GREY).forward == images + 10 * (labels + decoder)
     trained = costs.training_operations(puvae, GREY, source=5.0)
     assert trained == pytest.approx(3 * (images + labels + decoder) + 2 * 5.0)
+
+
+def test_passes_of_purifiers_that_learn_from_their_own_pairs():
+    """Each makes its pairs by FGSM: a gradient of the source classifier."""
+    ape_gan = PurifierConfig(name="ape_gan", width=0.1, training=ONCE)
+    counts = costs.networks(ape_gan, GREY)
+    generator, discriminator = (counts[n].operations for n in ("generator", "discriminator"))
+    trained = costs.training_operations(ape_gan, GREY, source=5.0)
+    assert trained == pytest.approx(7 * generator + 10 * discriminator + 2 * 5.0)
+    assert costs.purification(ape_gan, GREY) == costs.Purification(
+        forward=generator, gradient=2 * generator
+    )
+    hgd = PurifierConfig(name="hgd", width=0.1, training=ONCE, arguments={"epsilon": 0.1})
+    (denoiser,) = (one.operations for one in costs.networks(hgd, GREY).values())
+    trained = costs.training_operations(hgd, GREY, source=5.0)
+    assert trained == pytest.approx(3 * denoiser + 5 * 5.0)
+    assert costs.label(hgd, GREY) == "hgd, 28x28x1, 10 classes, width 0.1"
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("jpeg", {"quality": 50}), ("thermometer", {})])
+def test_purifiers_without_weights_cost_nothing_to_train(name, arguments):
+    config = PurifierConfig(name=name, training=ONCE, arguments=arguments)
+    assert costs.networks(config, GREY) == {}
+    assert costs.training_operations(config, GREY) == costs.calls_of_step(config) == 0
+    assert costs.purification(config, GREY) == costs.Purification(forward=0, gradient=0)
+    plan = DatasetPlan(
+        dataset=DatasetConfig(name="mnist"),
+        classifiers={"A": ClassifierConfig(architecture="A", training=ONCE)},
+        purifiers={name: config},
+    )
+    profile = dataclasses.replace(presets.profile("full"), plans={"mnist": plan})
+    assert Workload(profile, plan, Images.of_plan(plan)).train(Model("purifiers", name)) == []
 
 
 def test_purifiers_that_draw_are_those_that_say_so():
@@ -489,7 +525,12 @@ def test_the_page_names_every_network_and_exhibit():
         networks = page.partition(f"<!-- begin networks {profile} -->")[2].partition("<!-- end")[0]
         exhibits = page.partition(f"<!-- begin exhibits {profile} -->")[2].partition("<!-- end")[0]
         for dataset, plan in plans.items():
-            for name in (*plan.classifiers, *plan.purifiers, *plan.variants):
+            untrained = {
+                name
+                for name, config in plan.purifiers.items()
+                if not get_purifier(config.name).purifier_class.loss_names
+            }
+            for name in {*plan.classifiers, *plan.purifiers, *plan.variants} - untrained:
                 assert f" {name} |" in networks, (profile, name)
             for exhibit in catalog.EXHIBITS:
                 if exhibit.implemented and exhibit.applies_to(dataset):

@@ -114,7 +114,12 @@ def test_commands_of_a_page_are_accepted(path):
         elif arguments.startswith("experiments.datasets "):
             datasets.parse_arguments(shlex.split(arguments)[1:])
         elif program:
-            assert (program, arguments) in {("-m", "papers.pages"), ("-m", "pytest")}
+            module = arguments.split()[0]
+            known = module in ("papers.pages", "pytest")
+            # Scripts of measurements are named with their options on the pages about them.
+            assert program == "-m" and (
+                known or (ROOT / f"{module.replace('.', '/')}.py").is_file()
+            )
 
 
 def test_every_option_in_the_text_exists(capsys):

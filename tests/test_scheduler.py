@@ -74,7 +74,7 @@ def figure(run: Run, id: str, seed: str = ""):
 
 
 def test_what_has_something_to_measure_is_measured_in_order(tmp_path, made, capsys):
-    run = tiny_run(tmp_path, exhibits=["003.F4.3", "001.T1", "000.F2", "003.F3.8"])
+    run = tiny_run(tmp_path, exhibits=["003.F4.3", "002.T2", "000.F2", "003.F3.8"])
     scheduler.run_all(run)
     # 000.F2 is a copy, which selects its originals.
     assert made == ["003.F4.3", "003.F4.2", "003.F4.4", "003.F4.5", "003.F3.8"]
@@ -241,8 +241,8 @@ def test_exhibits_are_those_that_the_data_sets_have():
     wrong = r"'003.F3.6' on a data set that has it, received mnist .*--profile quick --dataset fas"
     with pytest.raises(ValueError, match=wrong):
         choose_exhibits(profile, ["004", "003.F3.6"], ["mnist"])
-    with pytest.raises(ValueError, match=r"are measured, received '001.T1' .*not implemented yet"):
-        choose_exhibits(profile, ["003.F3.6", "001.T1"], ["cifar10"])
+    with pytest.raises(ValueError, match=r"are measured, received '002.T2' .*not implemented yet"):
+        choose_exhibits(profile, ["003.F3.6", "002.T2"], ["cifar10"])
 
 
 def test_data_sets_are_those_of_the_profile():

@@ -27,7 +27,7 @@ from experiments.config import (
     TrainingConfig,
 )
 from experiments.measure import Study
-from experiments.presets import shared
+from experiments.presets import cap_gan, shared
 from experiments.profile import DatasetPlan, Profile
 from experiments.runs import Run
 from papers import catalog
@@ -227,6 +227,48 @@ def puvae_profile() -> Profile:
         profile,
         plans={"digits": plan},
         attacks={**profile.attacks, **shared.targeted_attacks(search)},
+        num_draws=1,
+    )
+
+
+def cap_gan_profile() -> Profile:
+    """What the CAP-GAN paper adds: purifiers of one classifier, attackers who query or transfer."""
+    profile = tiny_profile()
+    purifiers = cap_gan.purifiers(
+        ape_gan=BRIEF,
+        hgd=BRIEF,
+        cap_gan=BRIEF,
+        ablations=BRIEF,
+        widths={"ape_gan": 0.1, "hgd": 0.1, "cap_gan": 0.1},
+        num_residual_blocks=1,
+    )
+    made = ("jpeg", "thermometer", "ape_gan", "hgd", "cap_gan", "cap_gan_pixel")
+    bare = dataclasses.replace(profile.plans["digits"], classifiers={}, purifiers={}, voters=())
+    plan = cap_gan.added(
+        dataclasses.replace(bare, unpublished=()),
+        classifiers=cap_gan.classifiers(BRIEF, width=0.25, depth=1),
+        purifiers={name: purifiers[name] for name in made},
+        through=10,
+    )
+    search = {
+        "binary_search_steps": 1,
+        "max_iterations": 30,
+        "learning_rate": 1.0,
+        "initial_const": 1e4,
+    }
+    attacks = cap_gan.attacks(
+        search=search,
+        confidence=0.0,
+        apgd_steps=3,
+        queries=10,
+        spsa={"num_samples": 4, "num_steps": 2},
+        scored=10,
+    )
+    return dataclasses.replace(
+        profile,
+        plans={"digits": plan},
+        attacks={**profile.attacks, **attacks},
+        budgets={**profile.budgets, "transfer": cap_gan.BUDGETS},
         num_draws=1,
     )
 
