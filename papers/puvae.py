@@ -79,7 +79,7 @@ _FIRST_FGSM = {**_FGSM, "targets": _FIRST, "epsilon": EPSILONS}
 #: What purifiers of Table 7 and of the search over time share.
 BATCH = 128
 #: Accuracies on as many images as usual, with the published loss weights and numbers of steps.
-_USUAL = {"metric": "accuracy", "reconstruction": ABSENT, "steps": ABSENT, "images": ABSENT}
+_USUAL = {"metric": "accuracy", "reconstruction": ABSENT, "steps": ABSENT, "fresh": ABSENT}
 
 ATTACKS = {
     name: Line(label, {"attack": name})
@@ -408,7 +408,7 @@ _DRAWS = Exhibit(
         ),
     ),
     where=[
-        {"metric": "accuracy", "target": _SECOND, "images": PRESENT, "draws": _FRESH},
+        {"metric": "accuracy", "target": _SECOND, "fresh": _FRESH},
         {**_IN_EVERY_DRAW, "target": _SECOND},
     ],
     corner="share of images (%)",

@@ -15,7 +15,8 @@ Conventions that readers of rows rely on:
   ``aimed`` (which decider an attack through the whole defense was made for), ``surrogate``,
   ``worst_of`` and ``eot`` (how an adaptive attacker gets past a choice inside the purifier, of
   which attacks the worst is taken image by image, and over how many draws), ``draws`` (repetitions
-  of a random defense whose counts are pooled), ``images`` (how many, where they are other than
+  of a random defense whose counts are pooled), ``fresh`` (draws of which mean and worst are both
+  measured), ``images`` (how many, where they are other than
   usual), ``depth`` and ``stage`` of features, ``restarts`` and ``steps`` of a search and its
   ``timed_steps``, ``passes`` and ``width`` of what is timed, weights of losses.
 * ``flags`` are warnings (``unreliable``; ``undefined``; ``unmoved``: the attack had no gradient on

@@ -188,6 +188,15 @@ def test_lines_far_apart_share_a_logarithmic_axis(peaks, scale):
         assert axes.get_ylim()[1] > 15
 
 
+def test_budgets_may_be_shown_as_multiples_of_a_unit():
+    exhibit = dataclasses.replace(CURVES, draw=Curves(unit=1 / 255))
+    rows = [accuracy(0.5, defense="none", epsilon=budget / 255) for budget in (4, 8, 16)]
+    (axes,) = drawn(exhibit, rows).axes
+    axes.figure.canvas.draw()
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["4", "8", "16"]
+    assert list(lines(axes, "curve")["no defense"].get_xdata()) == [4 / 255, 8 / 255, 16 / 255]
+
+
 def test_an_axis_of_a_setting_may_be_logarithmic_and_stand_in_the_lines_of_the_table():
     rows = [
         number(value, metric="l1", settings={"weight": weight, "mean": mean}, **CLEAN)

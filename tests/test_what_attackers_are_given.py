@@ -150,7 +150,7 @@ def test_a_random_defense_has_a_mean_and_a_worst_draw_clean_and_attacked(study):
     asked = {"defenses": ("sfl_vae",), "targets": ("A",), "attacks": ("fgsm",)}
     fresh_draws(study, "", **asked, epsilons=(0.1,))
     for attack in ("none", "fgsm"):
-        rows = rows_where(study, {"attack": attack, "images": 40, "defense": "sfl_vae"})
+        rows = rows_where(study, {"attack": attack, "fresh": 10, "defense": "sfl_vae"})
         mean, lowest = sorted(rows, key=lambda row: row.metric)
         assert (mean.metric, lowest.metric) == ("accuracy", "worst_draw")
         assert (mean.total, mean.settings["draws"]) == (400, 10)

@@ -91,7 +91,7 @@ def _measure(
         "target": who.target,
         **({"source": source} if source else {}),
         **({"eot": scenario.num_draws, **attacked} if scenario.through else {}),
-        "images": number,
+        "fresh": num_draws,
     }
     wanted = {
         "accuracy": study.row(
@@ -107,7 +107,7 @@ def _measure(
             defense=who.defense,
             decider="target",
             metric="worst_draw",
-            settings={**settings, "fresh": num_draws},
+            settings=settings,
         ),
     }
     study.ensure(wanted, partial(_measured, study, scenario, who, num_draws, number), scenario)
