@@ -10,10 +10,9 @@ import numpy as np
 from keras import ops
 
 from defenses.adversarial_purifier import AdversarialPurifier
-from defenses.adversarial_training import fgsm_images
 from defenses.batches import predict_in_batches
 from defenses.cap_gan_losses import domain_loss, semantic_loss
-from defenses.frozen import Frozen, check_source
+from defenses.fgsm_pairs import CIFAR10_EPSILON, FGSMPairs
 from defenses.gan_losses import (
     cycle_loss,
     least_squares_discriminator_loss,
@@ -50,7 +49,7 @@ class Translations(NamedTuple):
 @register("cap_gan_no_cycle", cycles=False)
 @register("cap_gan")
 @keras.saving.register_keras_serializable(package="cleanroom")
-class CAPGAN(AdversarialPurifier):
+class CAPGAN(FGSMPairs, AdversarialPurifier):
     """Purifies by the generator that was trained to translate attacked images to clean ones.
 
     Close pixels do not make close answers: a perturbation is small for the eye and large for the
@@ -116,8 +115,6 @@ class CAPGAN(AdversarialPurifier):
         purifier.purify(images).shape  # (8, 16, 16, 1)
     """
 
-    batch_keys = ("clean", "label")
-    guards_source = True
     loss_names = (
         *("discriminator_loss", "discriminator_gan_loss", "discriminator_cam_loss"),
         *("generator_loss", "generator_gan_loss", "identity_loss", "cycle_loss"),
@@ -136,7 +133,7 @@ class CAPGAN(AdversarialPurifier):
         source_classifier: keras.Model | None = None,
         alpha: float = 0.7,
         temperature: float = 10.0,
-        epsilon: float = 8.0 / 255.0,
+        epsilon: float = CIFAR10_EPSILON,
         cam_term: bool = True,
         semantic_term: bool = True,
         cycles: bool = True,
@@ -147,10 +144,9 @@ class CAPGAN(AdversarialPurifier):
             d for d in (discriminator_clean, discriminator_adversarial) if d is not None
         ]
         _check_networks([generator_to_clean, generator_to_adversarial], discriminators)
-        check_source(source_classifier, generator_to_clean.input_shape)
+        self.take_source(source_classifier, epsilon, generator_to_clean.input_shape)
         check_number("alpha", alpha, at_least=0, at_most=1, such_as=0.7)
         check_number("temperature", temperature, above=0, such_as=10.0)
-        check_number("epsilon", epsilon, at_least=0, at_most=1, such_as=8 / 255)
         for name, flag in (
             ("cam_term", cam_term),
             ("semantic_term", semantic_term),
@@ -161,10 +157,8 @@ class CAPGAN(AdversarialPurifier):
         self.generator_to_adversarial = generator_to_adversarial
         self.discriminator_clean: Any = discriminator_clean
         self.discriminator_adversarial: Any = discriminator_adversarial
-        self._source = Frozen(source_classifier)
         self.alpha = float(alpha)
         self.temperature = float(temperature)
-        self.epsilon = float(epsilon)
         self.cam_term = bool(cam_term)
         self.semantic_term = bool(semantic_term)
         self.cycles = bool(cycles)
@@ -211,17 +205,6 @@ class CAPGAN(AdversarialPurifier):
         """``(height, width, channels)`` of the images."""
         return tuple(self.generator_to_clean.input_shape[1:])
 
-    @property
-    def num_classes(self) -> int | None:
-        """Number of classes of the source classifier, if there is one."""
-        source = self.source_classifier
-        return None if source is None else int(source.output_shape[-1])
-
-    @property
-    def source_classifier(self) -> keras.Model | None:
-        """The frozen classifier that training uses, if there is one."""
-        return self._source.network
-
     def call(self, images: Any, training: bool = False) -> Any:
         """Purifies images, T_{A→C}(x); see the base class for shapes and ranges."""
         purified, _ = self.generator_to_clean(images, training=training)
@@ -246,25 +229,6 @@ class CAPGAN(AdversarialPurifier):
         return predict_in_batches(network.predict_on_batch, checked, batch_size)
 
     # ------------------------------------------------------------------ losses
-
-    def with_adversarial(self, batch: Batch) -> Batch:
-        """Adds x_adv to a batch: the FGSM images of the source classifier, with true labels.
-
-        Args:
-            batch: ``"clean"``: images in [0, 1]; ``"label"``: integers ``(batch,)``.
-
-        Returns:
-            The batch with ``"adversarial"``, at most ``epsilon`` from ``"clean"``, in [0, 1]; the
-            same batch if it has them.
-
-        Raises:
-            ValueError: If there is no source classifier.
-        """
-        if "adversarial" in batch:
-            return batch
-        clean = ops.convert_to_tensor(batch["clean"])
-        adversarial = fgsm_images(self._teacher(), clean, batch["label"], self.epsilon)
-        return {**batch, "clean": clean, "adversarial": adversarial}
 
     def translations(self, batch: Batch, training: bool = True) -> Translations:
         """The six translations of a batch, or the four that are no cycle.
@@ -296,7 +260,7 @@ class CAPGAN(AdversarialPurifier):
         """What L_GAN and L_cam^D ask of the discriminators; generated images are constants.
 
         Args:
-            batch: As of ``with_adversarial``.
+            batch: As of ``paired``.
             training: Passed on to the networks.
 
         Returns:
@@ -307,7 +271,7 @@ class CAPGAN(AdversarialPurifier):
         Raises:
             ValueError: If there is no source classifier.
         """
-        batch = self.with_adversarial(batch)
+        batch = self.paired(batch)
         clean, adversarial = batch["clean"], batch["adversarial"]
         a_to_c, _ = self.generator_to_clean(adversarial, training=training)
         c_to_a, _ = self.generator_to_adversarial(clean, training=training)
@@ -331,7 +295,7 @@ class CAPGAN(AdversarialPurifier):
         """What L_CAP asks of the generators; discriminators and source classifier rest.
 
         Args:
-            batch: As of ``with_adversarial``.
+            batch: As of ``paired``.
             training: Passed on to the generators, though neither to the discriminators nor to the
                 source classifier.
 
@@ -343,7 +307,7 @@ class CAPGAN(AdversarialPurifier):
         Raises:
             ValueError: If there is no source classifier.
         """
-        batch = self.with_adversarial(batch)
+        batch = self.paired(batch)
         made = self.translations(batch, training=training)
         fakes = made.to_clean[0], made.to_adversarial[0]
         judges = self.discriminator_clean, self.discriminator_adversarial
@@ -393,7 +357,7 @@ class CAPGAN(AdversarialPurifier):
         """L_sem: from f(x) and f(x_adv) to the answers for all versions of each."""
         if not self.semantic_term:
             return _sum_of_means(())
-        source, fakes = self._teacher(), [*made.to_clean, *made.to_adversarial]
+        source, fakes = self.teacher(), [*made.to_clean, *made.to_adversarial]
         # In inference mode the images of a batch do not meet, and one large batch is faster.
         real = ops.concatenate([batch["clean"], batch["adversarial"]])
         teachers = ops.split(source(real, training=False), 2)
@@ -401,14 +365,6 @@ class CAPGAN(AdversarialPurifier):
         of_each = len(made.to_clean)
         pairs = zip([t for t in teachers for _ in range(of_each)], students, strict=True)
         return _sum_of_means(semantic_loss(*pair, self.temperature) for pair in pairs)
-
-    def _teacher(self) -> keras.Model:
-        if self.source_classifier is None:
-            raise ValueError(
-                "Expected a source classifier for training, received None. Build CAPGAN with "
-                "source_classifier=..., on the networks of a loaded one if need be."
-            )
-        return self.source_classifier
 
     # ------------------------------------------------------------------ training
 
@@ -441,7 +397,7 @@ class CAPGAN(AdversarialPurifier):
         """
         import tensorflow as tf
 
-        batch = self.with_adversarial(self.read_batch(data))  # 1 and 2
+        batch = self.paired(self.read_batch(data))  # 1 and 2
         with tf.GradientTape() as tape:
             losses = self.discriminator_losses(batch, training=True)  # 3 and 4
             objective = step_objective(losses["loss"], self.discriminator_optimizer)
@@ -466,7 +422,6 @@ class CAPGAN(AdversarialPurifier):
             **super().get_config(),
             "alpha": self.alpha,
             "temperature": self.temperature,
-            "epsilon": self.epsilon,
             "cam_term": self.cam_term,
             "semantic_term": self.semantic_term,
             "cycles": self.cycles,

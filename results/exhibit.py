@@ -50,7 +50,7 @@ ATTACK_LABELS = {
     "pgd_7": "PGD, 7 steps",
     "pgd_40": "PGD, 40 steps",
     "carlini_wagner_confident": "Carlini–Wagner with a margin, without a budget",
-    "carlini_wagner_longest": "Carlini–Wagner in 1,000 steps, without a budget",
+    "carlini_wagner_longest": "Carlini–Wagner, its longest search, without a budget",
     "apgd_ce": "APGD, cross-entropy",
     "apgd_dlr": "APGD, difference of logits",
     "square": "Square",

@@ -165,10 +165,10 @@ def fgsm(x: np.ndarray, labels: np.ndarray, weights, bias) -> np.ndarray:
 def test_the_adversarial_domain_is_fgsm_on_the_source_with_true_labels():
     purifier, weights, bias = toy()
     data = toy_batch()
-    whole = purifier.with_adversarial(data)
+    whole = purifier.paired(data)
     expected = fgsm(array(data["clean"]), array(data["label"]), weights, bias)
     np.testing.assert_allclose(array(whole["adversarial"]), expected, atol=1e-6)
-    assert purifier.with_adversarial(whole) is whole
+    assert purifier.paired(whole) is whole
     # They raise the loss of the source.
     logits = [array(purifier.source_classifier(whole[key])) for key in ("clean", "adversarial")]
     own = [softmax(z)[np.arange(5), array(data["label"])].mean() for z in logits]
@@ -257,7 +257,7 @@ def test_the_further_the_answers_are_apart_the_larger_is_the_loss_of_meaning():
     losses = []
     for epsilon in (0.01, 0.05, 0.1):
         purifier, data = toy(same)[0], toy_batch()
-        adversarial = purifier.with_adversarial(data)["adversarial"]
+        adversarial = purifier.paired(data)["adversarial"]
         moved = data["clean"] + epsilon / EPSILON * (adversarial - data["clean"])
         losses.append(scalars(purifier.generator_losses({**data, "adversarial": moved})))
     meanings = [one["semantic_loss"] for one in losses]
@@ -267,7 +267,7 @@ def test_the_further_the_answers_are_apart_the_larger_is_the_loss_of_meaning():
 def test_each_network_is_asked_about_the_images_of_its_equation():
     """Every call of every network in a step, by the letters of the paper."""
     purifier, _, _ = toy()
-    data = purifier.with_adversarial(toy_batch())
+    data = purifier.paired(toy_batch())
     made = purifier.translations(data)
     images_of = {"x": data["clean"], "x_adv": data["adversarial"]}
     names = ("a2c", "c2c", "c2a2c", "c2a", "a2a", "a2c2a")
@@ -344,7 +344,7 @@ def test_alpha_weighs_pixels_against_features_and_at_its_ends_leaves_one(method)
 
 def test_a_loss_pulls_only_at_the_networks_of_its_equation():
     purifier, _, _ = toy()
-    data = purifier.with_adversarial(toy_batch())
+    data = purifier.paired(toy_batch())
     reached = {}
     for method in (purifier.discriminator_losses, purifier.generator_losses):
         with tf.GradientTape(persistent=True) as tape:

@@ -116,11 +116,12 @@ def _plan() -> DatasetPlan:
     )
     brief = TrainingConfig(epochs=8, batch_size=64, schedule="cosine", learning_rate=2e-3)
     longer = dataclasses.replace(brief, epochs=12)
+    translator = dataclasses.replace(longer, beta_1=0.5)
     purifiers = cap_gan.purifiers(
         ape_gan=dataclasses.replace(longer, epochs=20, learning_rate=1e-3, beta_1=0.5),
         hgd=brief,
-        cap_gan=dataclasses.replace(longer, beta_1=0.5, beta_2=0.999),
-        ablations=dataclasses.replace(longer, beta_1=0.5, beta_2=0.999),
+        cap_gan=translator,
+        ablations=translator,
         widths={"ape_gan": 0.5, "hgd": 0.125, "cap_gan": 0.125},
         num_residual_blocks=1,
     )
