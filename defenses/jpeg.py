@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 
-from defenses.purifier import Purifier
+from defenses.fixed_transform import FixedTransform
 from defenses.registry import register
-from validation import check_image_shape, check_integer
+from validation import check_integer
 
 __all__ = ["JPEG", "compressed"]
 
@@ -47,7 +47,7 @@ def compressed(images: np.ndarray, quality: int) -> np.ndarray:
 
 @register("jpeg")
 @keras.saving.register_keras_serializable(package="cleanroom")
-class JPEG(Purifier):
+class JPEG(FixedTransform):
     """Purifies by compression to JPEG, which needs no training.
 
     Values are rounded in the frequency domain, the coarser the higher the frequency, and a small
@@ -82,52 +82,14 @@ class JPEG(Purifier):
         JPEG((32, 32, 3), quality=75).purify(images).shape  # (8, 32, 32, 3)
     """
 
-    differentiable = False
-
     def __init__(
         self, image_shape: tuple[int, int, int], *, quality: int = 75, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        self._image_shape = check_image_shape(image_shape, channels=(1, 3))
+        super().__init__(image_shape, channels=(1, 3), **kwargs)
         check_integer("quality", quality, at_least=1, at_most=MOST_QUALITY, such_as=75)
         self.quality = int(quality)
         self.supports_jit = False
         self.finish_building()
-
-    @classmethod
-    def for_images(
-        cls,
-        input_shape: tuple[int, int, int],
-        num_classes: int = 10,
-        *,
-        width: float = 1.0,
-        seed: int = 0,
-        **arguments: Any,
-    ) -> Self:
-        """Builds the purifier.
-
-        Args:
-            input_shape: ``(height, width, channels)``.
-            num_classes: Not used.
-            width: Not used; there are no networks.
-            seed: Not used.
-            **arguments: Passed on to the constructor, such as ``quality``.
-
-        Returns:
-            A purifier, ready to purify.
-        """
-        del num_classes, width, seed
-        return cls(input_shape, **arguments)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """``(height, width, channels)`` of the images."""
-        return self._image_shape
-
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        """Creates nothing: there are no weights."""
-        del input_shape
-        self.built = True
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Purifies images; see the base class for shapes and ranges."""

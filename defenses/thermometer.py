@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 
-from defenses.purifier import Purifier
+from defenses.fixed_transform import FixedTransform
 from defenses.registry import register
 from models.thermometer import PUBLISHED_LEVELS, ThermometerCode
-from validation import check_image_shape
 
 __all__ = ["Thermometer"]
 
 
 @register("thermometer")
 @keras.saving.register_keras_serializable(package="cleanroom")
-class Thermometer(Purifier):
+class Thermometer(FixedTransform):
     """Purifies by rounding each value to the middle of its level, which needs no training.
 
     The published defense is a classifier that was trained on codes,
@@ -49,8 +48,6 @@ class Thermometer(Purifier):
         len(np.unique(Thermometer((28, 28, 1), levels=4).purify(images)))  # 4
     """
 
-    differentiable = False
-
     def __init__(
         self,
         image_shape: tuple[int, int, int],
@@ -58,40 +55,9 @@ class Thermometer(Purifier):
         levels: int = PUBLISHED_LEVELS,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self._image_shape = check_image_shape(image_shape)
+        super().__init__(image_shape, **kwargs)
         self.code = ThermometerCode(levels, name="thermometer_code")
         self.finish_building()
-
-    @classmethod
-    def for_images(
-        cls,
-        input_shape: tuple[int, int, int],
-        num_classes: int = 10,
-        *,
-        width: float = 1.0,
-        seed: int = 0,
-        **arguments: Any,
-    ) -> Self:
-        """Builds the purifier.
-
-        Args:
-            input_shape: ``(height, width, channels)``.
-            num_classes: Not used.
-            width: Not used; there are no networks.
-            seed: Not used.
-            **arguments: Passed on to the constructor, such as ``levels``.
-
-        Returns:
-            A purifier, ready to purify.
-        """
-        del num_classes, width, seed
-        return cls(input_shape, **arguments)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """``(height, width, channels)`` of the images."""
-        return self._image_shape
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Builds the code, which has no weights."""

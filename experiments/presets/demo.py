@@ -20,7 +20,8 @@ CUTS = (
     "targets A and B; purifiers at an eighth to a half of their widths, a few epochs each; 4 "
     "small voters of three families, 3 drawn; PGD 10 steps; CW 2 x 30 steps, 1 x 100 for PuVAE's "
     "tables; Defense-GAN 1 x 10 steps; 40 images attacked end to end; of Table 4.1's ablations "
-    "the fourth alone, two of Figure 7's three weightings."
+    "the fourth alone, two of Figure 7's three weightings, two of CAP-GAN's eight ablations, its "
+    "attacks by queries on 20 images."
 )
 EPSILONS = (0.0, 0.1, 0.2, 0.3)
 CAP_GANS = ("cap_gan_temperature_1", "cap_gan_pixel")

@@ -23,7 +23,8 @@ CUTS = (
     "retrained; 6 of the 12 voters; 1,000 images attacked end to end through a purifier, 200 "
     "through one with a pool, 50 through Defense-GAN, which purifies 1,000 of each set and, but "
     "on MNIST, searches from 2 starts in 100 steps; 1,000 images attacked on the Wide-ResNet; PGD "
-    "40 steps; CW 3 x 100 steps, 1 x 100 for PuVAE's tables; one seed."
+    "40 steps; CW 3 x 100 steps, 1 x 100 for PuVAE's tables; CAP-GAN's "
+    "ablations 10 epochs, 100 images attacked by queries; one seed."
 )
 PURIFIER_EPOCHS = 20
 """The same for all, so that none is ahead by its training; the papers have 50 to 100 for most."""

@@ -77,7 +77,8 @@ def paper() -> Profile:
         num_draws=3,
         fair=True,
         cuts="Profile paper: the papers' networks, 12 voters and all 10,000 test images; attacked "
-        "end to end are 200 images through Defense-GAN and 500 through a purifier with voters.",
+        "end to end are 200 images through Defense-GAN and 500 through a purifier with voters, by "
+        "queries 1,000.",
     )
 
 
